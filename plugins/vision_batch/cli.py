@@ -1,0 +1,45 @@
+"""Run the command line: ``vision-batch <command>``. Each command lives beside what it is about."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+#: Command, module whose ``run(argv)`` carries it out, and what it is for.
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("check", "vision_batch.enrichment.check", "check every declaration and say what is wrong, where"),
+    ("tokens", "vision_batch.images.report", "show what images cost on the models, in tokens"),
+    ("plan", "vision_batch.steps.preview", "say what a run would ask and what that would cost"),
+    ("parse", "vision_batch.enrichment.parse_command", "tell how texts of a model would be read as answers"),
+    ("explain", "vision_batch.steps.explain", "say why a row is what it is, or why there is none"),
+    ("export", "vision_batch.steps.export", "write answers into a Parquet, CSV or JSONL file"),
+    ("connections", "vision_batch.hooks.connections", "try what declarations name: the service, storage, destinations"),
+    ("emulator", "vision_batch.emulator.main", "run AI Studio's emulator on this machine"),
+    ("demo", "vision_batch.demo.run", "run, start or stop the demonstration on this machine"),
+)
+
+Command = Callable[[Sequence[str]], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    known = {name: module for name, module, _ in COMMANDS}
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_usage())  # noqa: T201 - a command line prints
+        return 0 if arguments else 2
+    if arguments[0] not in known:
+        print(f"vision-batch: there is no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)  # noqa: T201
+        return 2
+    run: Command = import_module(known[arguments[0]]).run
+    return run(arguments[1:])
+
+
+def _usage() -> str:
+    lines = [f"  {name:<12} {text}" for name, _, text in COMMANDS]
+    return "\n".join(["usage: vision-batch COMMAND [...]", "", *lines, "", "vision-batch COMMAND --help tells more."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Build DAGs from declarations: the only place that does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, CronTriggerTimetable, task_group
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import AirflowFailException
+
+from vision_batch.alerts import deadline_of, notifiers_of
+from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.page import broken_page, page_of
+from vision_batch.enrichment.reader import load_declaration
+from vision_batch.errors import DeclarationError, VisionBatchError
+from vision_batch.form import run_form
+from vision_batch.operators.janitor import VisionBatchFlushOperator, VisionBatchJanitorOperator
+from vision_batch.operators.run import VisionBatchClaimOperator, VisionBatchPlanOperator, VisionBatchPublishOperator
+from vision_batch.operators.shard import VisionBatchCleanOperator, VisionBatchLoadOperator, VisionBatchPrepareOperator
+from vision_batch.operators.submit import VisionBatchSubmitOperator
+from vision_batch.sensors.job import VisionBatchSensor
+
+log = logging.getLogger(__name__)
+
+#: The DAG that tidies up after all enrichments.
+JANITOR = "ai_studio_janitor"
+
+JANITOR_PAGE = """\
+Tidies up after all enrichments, a task for each. It never deletes an answer that is not loaded.
+
+- It closes shards whose job has ended and whose rows are loaded, and deletes their remote datasets.
+- It starts a run where small days have waited for longer than `pack.max_wait`.
+- Its task's XCom says what was closed and what is still open, and why.
+
+Keep it unpaused: without it nothing is lost, but remote datasets of dead runs stay, and small days may wait for ever.
+"""
+
+
+def build_dags(include_folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, DAG]:
+    """Build a DAG for every declaration below a folder, and never raise.
+
+    A declaration that cannot be read becomes an unscheduled DAG tagged ``broken`` that shows the message.
+    """
+    dags: dict[str, DAG] = {}
+    broken: dict[Path, Exception] = {}
+    for path in sorted(include_folder.glob("enrichments/*.y*ml")):
+        try:
+            declaration = load_declaration(path, include_folder=include_folder, environ=environ or os.environ)
+            dag = build_dag(declaration)
+        except Exception as error:  # noqa: BLE001 - one file must not take the others from the scheduler
+            broken[path] = error
+        else:
+            if dag.dag_id in dags:
+                broken[path] = DeclarationError(f"another file declares the name {dag.dag_id!r} already")
+            else:
+                dags[dag.dag_id] = dag
+    for path, problem in broken.items():
+        dag = build_broken_dag(path, problem, taken=dags)
+        dags[dag.dag_id] = dag
+    return dags
+
+
+def build_dag(declaration: Declaration) -> DAG:
+    """Build the DAG of one enrichment: plan, claim, a mapped group of tasks per shard, publish."""
+    with DAG(
+        dag_id=declaration.name,
+        description=declaration.description,
+        schedule=_timetable(declaration),
+        start_date=declaration.start,
+        catchup=False,
+        max_active_runs=declaration.limits.max_active_runs,
+        tags={*declaration.tags, "vision-batch"},
+        doc_md=page_of(declaration),
+        deadline=deadline_of(declaration),
+        default_args={"owner": declaration.owner},
+        render_template_as_native_obj=True,
+    ) as dag:
+        plan = VisionBatchPlanOperator(task_id="plan", declaration=declaration)
+        claim = VisionBatchClaimOperator(task_id="claim", declaration=declaration, plan=plan.output)
+
+        @task_group(group_id="shard")
+        def bring_forward(shard: str) -> None:
+            """Bring one shard from claimed to closed."""
+            prepare = VisionBatchPrepareOperator(task_id="prepare", declaration=declaration, shard=shard)
+            submit = VisionBatchSubmitOperator(task_id="submit", declaration=declaration, shard=shard)
+            wait = VisionBatchSensor(
+                task_id="wait",
+                job_id=submit.output,
+                conn_id=declaration.connection,
+                poke_interval=declaration.limits.poll_interval_seconds,
+            )
+            load = VisionBatchLoadOperator(task_id="load", declaration=declaration, shard=shard)
+            clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard=shard).as_teardown()
+            prepare >> submit >> wait >> load >> clean
+
+        publish = VisionBatchPublishOperator(
+            task_id="publish",
+            declaration=declaration,
+            plan=plan.output,
+            shards=claim.output,
+            # It fails whenever anything of the run has failed, and says what.
+            on_failure_callback=notifiers_of(declaration.alerts),
+        )
+        shards = bring_forward.expand(shard=claim.output)
+        shards >> publish
+    # Not before the tasks, each of which would copy them: a third of the time that a folder of declarations takes.
+    dag.params = ParamsDict(run_form(declaration))
+    return dag
+
+
+def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = None) -> DAG:
+    """Build the hourly DAG that tidies up after all enrichments, a task each. Broken declarations are left out."""
+    with DAG(
+        dag_id=JANITOR,
+        description="Closes what dead runs left open, deletes their remote files, reports what remains.",
+        schedule=CronTriggerTimetable("23 * * * *", timezone="UTC"),
+        start_date=datetime(2020, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        tags={"vision-batch"},
+        doc_md=JANITOR_PAGE,
+    ) as dag:
+        for path in sorted(include_folder.glob("enrichments/*.y*ml")):
+            try:
+                declaration = load_declaration(path, include_folder=include_folder, environ=environ or os.environ)
+            except Exception as error:  # noqa: BLE001 - it has a DAG of its own that says what is wrong
+                log.warning("The janitor leaves %s out: %s", path.name, error)
+                continue
+            if not dag.has_task(declaration.name):
+                tidied = VisionBatchJanitorOperator(task_id=declaration.name, declaration=declaration).output
+                if declaration.pack.min_tokens or declaration.repair.deadline is not None:
+                    VisionBatchFlushOperator(
+                        task_id=f"{declaration.name}-flush", enrichment=declaration.name, tidied=tidied
+                    )
+    return dag
+
+
+def build_broken_dag(path: Path, error: Exception, *, taken: Collection[str] = ()) -> DAG:
+    """Build the DAG that stands for a declaration that cannot be read, under the name its file suggests.
+
+    :param taken: DAG ids that it must not have.
+    """
+    message = str(error) if isinstance(error, VisionBatchError) else f"{type(error).__name__}: {error}"
+    page = broken_page(path.name, message)
+    dag_id = re.sub(r"[^a-z0-9-]+", "-", path.stem.lower()).strip("-") or "enrichment"
+    while dag_id in taken:
+        dag_id += "-broken"
+    with DAG(
+        dag_id=dag_id,
+        dag_display_name=f"{dag_id} (broken: see its docs)",
+        description=f"Broken: {message}"[:200],
+        schedule=None,
+        catchup=False,
+        tags={"broken", "vision-batch"},
+        doc_md=page,
+    ) as dag:
+        PythonOperator(task_id="broken", python_callable=_fail_with, op_args=[message], retries=0, doc_md=page)
+    return dag
+
+
+def _fail_with(message: str) -> None:
+    raise AirflowFailException(message)
+
+
+def _timetable(declaration: Declaration) -> CronDataIntervalTimetable | None:
+    if declaration.schedule is None:
+        return None
+    return CronDataIntervalTimetable(declaration.schedule, timezone=declaration.timezone)

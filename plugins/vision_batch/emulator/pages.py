@@ -1,0 +1,34 @@
+"""Cut lists into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import grpc
+
+from vision_batch.emulator.rpc import RefusalError
+
+_DEFAULT_SIZE = 100
+_LARGEST_SIZE = 1000
+
+Entry = TypeVar("Entry")
+
+
+def page_of(found: Sequence[Entry], size: int, token: str, key: Callable[[Entry], str]) -> tuple[Sequence[Entry], str]:
+    """Return a page and the token of the next one, which is the last id of this page.
+
+    :param size: 0 means the default of the proto, 100.
+    :param token: empty for the first page.
+    """
+    if not 0 <= size <= _LARGEST_SIZE:
+        raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, f"page_size must be 0 to {_LARGEST_SIZE}")
+    start = 0
+    if token:
+        keys = [key(entry) for entry in found]
+        if token not in keys:
+            raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, "page_token is not known")
+        start = keys.index(token) + 1
+    end = start + (size or _DEFAULT_SIZE)
+    page = found[start:end]
+    return page, key(page[-1]) if page and end < len(found) else ""

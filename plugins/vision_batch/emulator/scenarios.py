@@ -1,0 +1,188 @@
+"""Name every fault the emulator can show, and keep those that are waiting for their occasion.
+
+Faults of a job are bound to it when it is accepted, so several shape one job together; the others happen at a call or
+a transfer. Everything is deterministic: the same scenario on the same rows gives the same fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from vision_batch.emulator.records import ActiveScenario
+
+#: What a parameter may be: the type of its value, or the words to choose from.
+Allowed = type | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Describe one scenario.
+
+    :param occasion: what uses it up: a ``job``, a ``cancel``, a ``validation``, a ``call``, a ``reply``, a ``url``, a
+        ``part``, or a ``download``.
+    :param params: the names of its parameters, and what each may be.
+    """
+
+    occasion: str
+    params: Mapping[str, Allowed] = field(default_factory=dict)
+    always: bool = False
+
+
+_ROWS: Final = {"rows": list, "count": int, "seed": int}
+_CODES: Final = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
+
+#: Every scenario by name. ``docs/emulator.md`` explains them.
+KINDS: Final[Mapping[str, Kind]] = {
+    "shuffled_rows": Kind("job", {"seed": int}),
+    "several_files": Kind("job", {"files": int}),
+    "missing_rows": Kind("job", _ROWS),
+    "duplicated_rows": Kind("job", _ROWS),
+    "foreign_rows": Kind("job", {"count": int}),
+    "null_response": Kind("job", _ROWS),
+    "image_reencoded": Kind("job", _ROWS),
+    "image_left_out": Kind("job", {**_ROWS, "part": ("null", "removed")}),
+    "line_errors": Kind("job", {**_ROWS, "message": str, "base": int, "present": ("absent", "null", "empty")}),
+    "batch_errors": Kind("job", {"first": int, "last": int, "message": str, "base": int}),
+    "bad_line_fails_job": Kind("job", {**_ROWS, "message": str, "base": int}),
+    "failed_with_result": Kind("job", {"rows": int, "seconds": float}),
+    "failed_without_reason": Kind("job", {"seconds": float}),
+    "canceled": Kind("job", {"seconds": float}),
+    "late_visibility": Kind("job", {"seconds": float}),
+    "cancel_refused_before_in_progress": Kind("cancel", always=True),
+    "validation_failure": Kind("validation", {"rows": list, "error": str, "description": str}),
+    "unavailable_before_submit": Kind("call"),
+    "resource_exhausted": Kind("call", {"method": str}),
+    "failed_call": Kind("call", {"method": str, "code": _CODES, "message": str, "seconds": float}),
+    "reply_lost": Kind("reply", {"how": ("refuse", "hang", "die"), "code": _CODES, "seconds": float}),
+    "expired_url": Kind("url", {"on": ("upload", "download"), "after": int}),
+    "part_http_500": Kind("part", {"part": int}),
+    "download_cut": Kind("download", {"bytes": int}),
+}
+
+
+class ScenarioError(ValueError):
+    """Say that a scenario cannot be understood."""
+
+
+class Scenarios:
+    """Hold the active scenarios.
+
+    :param save: writes the whole list to the state.
+    """
+
+    def __init__(self, active: list[ActiveScenario], save: Callable[[list[ActiveScenario]], None]) -> None:
+        self._active = active
+        self._save = save
+
+    @property
+    def active(self) -> list[ActiveScenario]:
+        """Give the scenarios that still wait."""
+        return list(self._active)
+
+    def add(self, *scenarios: ActiveScenario) -> None:
+        """Make scenarios active, after the earlier ones."""
+        self._active.extend(scenarios)
+        self._save(self._active)
+
+    def clear(self, name: str | None = None) -> None:
+        """Forget all scenarios, or those of one name."""
+        self._active = [scenario for scenario in self._active if name is not None and scenario.name != name]
+        self._save(self._active)
+
+    def take(self, name: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
+        """Use up one time of a scenario and return its parameters, or ``None`` if none is active.
+
+        :param fits: tells by the parameters whether this is the occasion meant.
+        """
+        for scenario in self._active:
+            if scenario.name == name and fits(scenario.params):
+                self._use(scenario)
+                self._save(self._active)
+                return scenario.params
+        return None
+
+    def take_all(self, occasion: str) -> dict[str, dict[str, Any]]:
+        """Use up one time of every scenario with this occasion; the first of a name counts."""
+        taken: dict[str, dict[str, Any]] = {}
+        for scenario in list(self._active):
+            if KINDS[scenario.name].occasion == occasion and scenario.name not in taken:
+                taken[scenario.name] = scenario.params
+                self._use(scenario)
+        if taken:
+            self._save(self._active)
+        return taken
+
+    def _use(self, scenario: ActiveScenario) -> None:
+        if scenario.times is not None:
+            scenario.times -= 1
+            if scenario.times <= 0:
+                self._active.remove(scenario)
+
+
+def parse_scenario(found: Any) -> ActiveScenario:
+    """Read ``{"name": ..., "times": ..., "params": {...}}``.
+
+    :raises ScenarioError: names what is wrong and what is allowed.
+    """
+    if not isinstance(found, dict) or found.get("name") not in KINDS:
+        name = found.get("name") if isinstance(found, dict) else found
+        raise ScenarioError(f"there is no scenario {name!r}; known are {', '.join(KINDS)}")
+    if extra := set(found) - {"name", "times", "params"}:
+        raise ScenarioError(f"unexpected keys {', '.join(sorted(extra))}; allowed are name, times, params")
+    kind = KINDS[found["name"]]
+    times = found.get("times", None if kind.always else 1)
+    if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
+        raise ScenarioError(f"'times' is {times!r}; write a number from 1, or null for always")
+    params = found.get("params") or {}
+    if not isinstance(params, dict):
+        raise ScenarioError("'params' must be an object")
+    if extra := set(params) - set(kind.params):
+        allowed = ", ".join(kind.params) or "none"
+        raise ScenarioError(f"{found['name']} has no parameter {', '.join(sorted(extra))}; allowed: {allowed}")
+    for name, value in params.items():
+        _check_value(name, value, kind.params[name])
+    return ActiveScenario(name=found["name"], times=times, params=params)
+
+
+def _check_value(name: str, value: Any, allowed: Allowed) -> None:
+    """Refuse what would happen in another way than its author meant."""
+    if isinstance(allowed, tuple):
+        if value not in allowed:
+            raise ScenarioError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+        return
+    if allowed is list:
+        fits = isinstance(value, list) and all(_is_count(each) for each in value)
+    elif allowed is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    else:
+        fits = _is_count(value) if allowed is int else isinstance(value, str)
+    if not fits:
+        words = {
+            list: "a list of row numbers",
+            float: "a number from 0",
+            int: "a whole number from 0",
+            str: "a text",
+        }
+        raise ScenarioError(f"{name} is {value!r}; write {words[allowed]}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_scenarios(path: Path) -> list[ActiveScenario]:
+    """Read a file with one scenario or a JSON list of them.
+
+    :raises ScenarioError: the file is not that.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"{path}: {error}") from error
+    return [parse_scenario(scenario) for scenario in (found if isinstance(found, list) else [found])]

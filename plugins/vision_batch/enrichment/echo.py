@@ -1,0 +1,53 @@
+"""Know a declaration that a model repeats instead of, or before, answering."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vision_batch.enrichment.answer import TYPE_WORDS, PartField
+from vision_batch.enrichment.loose_json import Bare
+
+_MORE_WORDS = (
+    "str text int float bool boolean enum list array date yyyy-mm-dd текст целое логическое булево список массив "
+    "дата гггг-мм-дд дд.мм.гггг"
+)
+_TYPES = TYPE_WORDS | frozenset(_MORE_WORDS.split())
+_TEXT_TYPES = frozenset({"string", "str", "text", "строка", "текст"})
+_NOTHING = frozenset({"null", "none"})
+_PLACEHOLDER = re.compile(r"<[^<>]*>|\.\.\.|…")
+
+
+def is_echo(fields: Sequence[PartField], found: Mapping[str, Any]) -> bool:
+    """Tell whether an object says what the fields are, not what they hold."""
+    if isinstance(found.get("properties"), Mapping) and all(field.name != "properties" for field in fields):
+        return True
+    told = [(field, found[field.name]) for field in fields if found.get(field.name) is not None]
+    return bool(told) and all(_is_echo(field, value) for field, value in told)
+
+
+def repeats_declaration(field: PartField, found: str) -> bool:
+    """Tell whether a text is what the field is called or described as, and so may be no value."""
+    text = _plain(found)
+    return text in _TEXT_TYPES or text == _plain(field.description) or _PLACEHOLDER.fullmatch(text) is not None
+
+
+def _is_echo(field: PartField, found: Any) -> bool:
+    if isinstance(found, Mapping):
+        return "type" in found or "description" in found if field.type != "object" else is_echo(field.fields, found)
+    if isinstance(found, list):
+        return bool(found) and (
+            list(field.values) == found if field.type == "enum" else all(_is_echo(field, each) for each in found)
+        )
+    text = _plain(found.text if isinstance(found, Bare) else found) if isinstance(found, Bare | str) else ""
+    values = {_plain(value) for value in field.values}
+    if not text or text in values:
+        return False
+    parts = [part.strip(" \"'“”«»") for part in text.split("|")]
+    known = _TYPES | values | _NOTHING if len(parts) > 1 else _TYPES
+    return repeats_declaration(field, text) or known.issuperset(parts)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

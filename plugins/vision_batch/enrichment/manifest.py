@@ -1,0 +1,109 @@
+"""Read the rows of a manifest: a file that lists a partition's images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vision_batch.enrichment.places import ManifestFormat
+from vision_batch.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+
+#: A manifest is read whole; a million rows take about 200 MB.
+MAX_BYTES = 500_000_000
+
+#: What a row group of a Parquet manifest may say it unpacks to.
+MAX_UNPACKED_BYTES = 1_000_000_000
+
+#: Rows of Parquet that are Python values at once.
+BATCH_ROWS = 8_192
+
+
+def require_size(size_bytes: int, *, origin: str) -> None:
+    """Refuse a manifest that is too large to be read.
+
+    :raises InputError: with the size that was found.
+    """
+    if size_bytes > MAX_BYTES:
+        raise InputError(f"{origin}: the manifest has {size_bytes} bytes; allowed are {MAX_BYTES}")
+
+
+def manifest_rows(
+    body: bytes, kind: ManifestFormat, *, origin: str, columns: Collection[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield a manifest's rows by column.
+
+    :param origin: names the file in errors.
+    :param columns: those that are needed; of a Parquet file only they are read.
+    :raises InputError: names file and line, if it is not such a file.
+    """
+    if kind == "parquet":
+        yield from _parquet_rows(body, origin, columns)
+        return
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{origin}, line {line}: the manifest is not UTF-8 text") from None
+    yield from (_csv_rows if kind == "csv" else _jsonl_rows)(text, origin)
+
+
+def _csv_rows(text: str, origin: str) -> Iterator[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            if None in row:
+                raise InputError(f"{origin}, line {reader.line_num}: more values than the first line has columns")
+            yield row
+    except csv.Error as error:
+        raise InputError(f"{origin}, line {reader.reader.line_num}: this is not CSV: {error}") from None
+
+
+def _jsonl_rows(text: str, origin: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{origin}, line {number}: this is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise InputError(f'{origin}, line {number}: each line is one JSON object such as {{"uri": "..."}}')
+        yield row
+
+
+def _parquet_rows(body: bytes, origin: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(body))
+        there = file.schema_arrow.names
+        # Without any of the columns all are read, so that the message can name them.
+        wanted = [name for name in there if name in columns] or there
+        _require_unpacked(file.metadata, wanted, origin)
+        for batch in file.iter_batches(BATCH_ROWS, columns=wanted):
+            yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise InputError(f"{origin}: this is not Parquet: {error}") from None
+
+
+def _require_unpacked(metadata: pq.FileMetaData, columns: Collection[str], origin: str) -> None:
+    """Refuse a row group that would fill the memory when it is unpacked."""
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(index) for index in range(group.num_columns))
+        size = sum(
+            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.partition(".")[0] in columns
+        )
+        if size > MAX_UNPACKED_BYTES:
+            raise InputError(
+                f"{origin}: row group {number} unpacks to {size} bytes; allowed are {MAX_UNPACKED_BYTES}: "
+                "write smaller row groups"
+            )

@@ -1,0 +1,176 @@
+"""Read a model's text as an answer. What is not certain is ``invalid``: never a wrong value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vision_batch.enrichment.answer import AnswerSchema, PartField
+from vision_batch.enrichment.echo import is_echo
+from vision_batch.enrichment.loose_json import UnreadableError, read_object, unrepeated
+from vision_batch.enrichment.values import WrongValueError, field_name, read_fields, storable
+
+#: Longer texts are not answers to a question with a bounded number of tokens.
+MAX_TEXT_CHARACTERS = 200_000
+
+_BLANK = "\ufeff\u200b\u2060 \t\r\n"
+_REASONING = re.compile(
+    r"[<◁](/?)(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad)[>▷]|\[(/?)THINK\]", re.IGNORECASE
+)
+_BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
+# In [1,5, 2,5] the commas mean two things.
+_UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9],\s)[0-9.,\s+-]*+\]")
+_LIST_GOES_ON = re.compile(r"\s*+(?:,?\s*+\]|,\s*+\{)")
+
+
+@dataclass(frozen=True)
+class ParsedAnswer:
+    """Hold what a text says.
+
+    :param fields: a value, or ``None``, for every column of the answer; empty if the text is invalid.
+    :param error: why it is invalid.
+    """
+
+    status: Literal["answered", "invalid"]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+class _Uncertain(Exception):  # noqa: N818 - never leaves this module
+    pass
+
+
+def parse_answer(schema: AnswerSchema, text: str, language: str = "en") -> ParsedAnswer:
+    """Find the one JSON object in a text and check it against the schema.
+
+    :param language: the question's: ``03.04.2026`` is a date in Russian only.
+    """
+    try:
+        fields = _read(schema, _answers(schema, text), language)
+    except (_Uncertain, WrongValueError) as problem:
+        return ParsedAnswer("invalid", error=storable(str(problem)))
+    except RecursionError:
+        return ParsedAnswer("invalid", error="the JSON object is nested too deeply")
+    return ParsedAnswer("answered", fields)
+
+
+def _read(schema: AnswerSchema, answers: Sequence[dict[str, Any]], language: str) -> dict[str, Any]:
+    """Return what all the objects say alike."""
+    if len(answers) == 1:
+        return read_fields(schema.fields, answers[0], language)
+    try:
+        read = [read_fields(schema.fields, each, language) for each in answers]
+    except WrongValueError:
+        read = []
+    if len({repr(each) for each in read}) != 1:
+        raise _Uncertain(f"the text holds {len(answers)} different JSON objects")
+    return read[0]
+
+
+def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
+    """Return the different objects of a text, without those that just repeat the declaration."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
+    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text)):
+        raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
+    names = {each.name for each in schema.fields}
+    different: dict[str, dict[str, Any]] = {}
+    for found in _objects(text, names):
+        if found and not is_echo(schema.fields, found):
+            told = {key: value for key, value in found.items() if field_name(key) in names}
+            different.setdefault(repr(sorted(told.items()) if told else found), told)
+    if not any(different.values()):
+        raise _Uncertain("the text holds no JSON object with one of the declared fields")
+    return list(different.values())
+
+
+def _has_numbers(fields: Sequence[PartField]) -> bool:
+    return any(
+        (each.type == "list" and each.items in {"integer", "number"}) or _has_numbers(each.fields) for each in fields
+    )
+
+
+def _objects(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield the outermost JSON objects of a text: all of it, as it should be, or what stands between other words."""
+    whole = _decoded(text.strip(_BLANK))
+    if isinstance(whole, str):  # encoded twice
+        whole = _decoded(whole)
+    if isinstance(whole, dict | list):
+        yield from (each for each in (whole if isinstance(whole, list) else [whole]) if isinstance(each, dict))
+    else:
+        yield from _scattered(_without_reasoning(text), names)
+
+
+def _decoded(text: str) -> Any:
+    """Return what strict JSON holds, also where it was escaped once more; ``None`` if it is not strict."""
+    try:
+        return _DECODER.decode(f'"{text}"' if text.startswith("{\\") else text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _without_reasoning(text: str) -> str:
+    """Leave out what a model says to itself, also if its opening or its closing tag is missing."""
+    kept: list[str] = []
+    inside, position = False, 0
+    for tag in _REASONING.finditer(text):
+        closes = bool(tag[1] or tag[2])
+        if not inside:
+            kept.append(text[position : tag.start()])
+            if closes:
+                kept.clear()
+        inside, position = not closes, tag.end()
+    return " ".join(kept if inside else [*kept, text[position:]])
+
+
+def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield objects from between other words; what lies inside of broken braces is not one of them."""
+    in_list, behind = False, 0
+    position = text.find("{")
+    while position >= 0:
+        before = text[behind:position].rstrip()[-1:]
+        in_list = before == "[" or (in_list and before == ",")
+        try:
+            found, behind = read_object(text, position)
+        except UnreadableError as problem:
+            behind = _behind_broken(text, position, problem, names)
+        else:
+            if in_list and not _LIST_GOES_ON.match(text, behind):
+                raise _Uncertain(f"the list around the JSON object at character {position} is cut off")
+            yield found
+        position = text.find("{", behind)
+
+
+def _behind_broken(text: str, position: int, problem: UnreadableError, names: Collection[str]) -> int:
+    """Return where braces that are no object end, if nothing in them can be meant as an answer."""
+    end = _after_braces(text, position)
+    if problem.is_cut or end is None:
+        raise _Uncertain(f"the JSON object at character {position} is cut off") from None
+    behind = max(end, problem.at)
+    told = re.compile(rf"""(?:{"|".join(sorted(names))})["'`”»’]?\s*+:""", re.IGNORECASE)
+    if told.search(text, position, behind):
+        raise _Uncertain(f"the JSON object at character {position} {problem}") from None
+    return behind
+
+
+def _after_braces(text: str, position: int) -> int | None:
+    """Return where the braces that open at a position are closed again; ``None`` if they never are."""
+    depth, quoted = 0, False
+    for token in _BRACES.finditer(text, position):
+        if token[0] == '"':
+            quoted = not quoted
+        elif not quoted and token[0] in "{}":
+            depth += 1 if token[0] == "{" else -1
+            if depth == 0:
+                return token.end()
+    return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unrepeated, parse_constant=_no_constant)

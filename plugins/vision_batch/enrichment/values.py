@@ -1,0 +1,184 @@
+"""Read found values as the declared types: a value that the schema allows, or an error, never a guess."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from vision_batch.enrichment.answer import PartField, plain_number
+from vision_batch.enrichment.echo import repeats_declaration
+from vision_batch.enrichment.loose_json import Bare
+from vision_batch.enrichment.people import read_date, read_number
+
+_TRUTHS = {"true": True, "да": True, "yes": True, "false": False, "нет": False, "no": False}
+_NOTHING = {"null", "none"}
+
+#: Integers beyond it are not exact in every destination, nor in JSON.
+_LARGEST = 2**53
+
+#: Cyrillic letters that look like Latin ones; е stands for ё too.
+_LOOKALIKES = str.maketrans("АВЕЁКМНОРСТУХІЅЈаеёорсухіѕј", "ABEEKMHOPCTYXISJaeeopcyxisj")
+
+
+class WrongValueError(ValueError):
+    """Say which field's value the schema does not allow."""
+
+
+def read_fields(fields: Sequence[PartField], found: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Return the value, or ``None``, of each column.
+
+    :raises WrongValueError: if a value does not fit, or a required one is not there.
+    """
+    return _object(fields, found, _Place("", "", language))
+
+
+class _Place(NamedTuple):
+    """Know where a field is, and how its column is called."""
+
+    path: str
+    column: str
+    language: str
+
+    def within(self, field: PartField) -> _Place:
+        path, column = f"{self.path}.{field.name}".lstrip("."), f"{self.column}_{field.name}".lstrip("_")
+        return _Place(path, column, self.language)
+
+    def wrong(self, found: Any, allowed: str) -> WrongValueError:
+        shown = json.dumps(found, ensure_ascii=False, default=lambda bare: bare.text)
+        return WrongValueError(f"field {self.path!r} is {shown[:100]}; allowed: {allowed}")
+
+
+def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
+    named = _by_name(fields, found, around)
+    values: dict[str, Any] = {}
+    for field in fields:
+        place, value = around.within(field), named.get(field.name)
+        if _is_nothing(field, value):
+            if field.required:
+                raise WrongValueError(f"field {place.path!r} is required and has no value")
+            value = None
+        if field.type != "object":
+            values[place.column] = None if value is None else _value(field, value, place)
+        elif value is None:
+            values.update(_empty(field.fields, place))
+        elif isinstance(value, Mapping):
+            values.update(_object(field.fields, value, place))
+        else:
+            raise place.wrong(value, "an object")
+    return values
+
+
+def _empty(fields: Sequence[PartField], around: _Place) -> dict[str, None]:
+    values: dict[str, None] = {}
+    for field in fields:
+        place = around.within(field)
+        values.update(_empty(field.fields, place) if field.fields else {place.column: None})
+    return values
+
+
+def field_name(key: str) -> str:
+    """Return the name that a key means: without case, outer spaces and letters that only look Latin."""
+    return key.strip().translate(_LOOKALIKES).casefold()
+
+
+def _by_name(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    known = {field.name for field in fields}
+    for key, value in found.items():
+        name = field_name(key)
+        if name in known and repr(named.setdefault(name, value)) != repr(value):
+            raise WrongValueError(f"field {f'{around.path}.{name}'.lstrip('.')!r} has two different values")
+    return named
+
+
+def _is_nothing(field: PartField, found: Any) -> bool:
+    if found is None:
+        return True
+    text = found.text if isinstance(found, Bare) else found
+    if not isinstance(text, str) or field.type == "string":
+        return False
+    return not text.strip() or (text.strip().casefold() in _NOTHING and _choice(field, text) is None)
+
+
+def _value(field: PartField, found: Any, place: _Place) -> Any:
+    """Return a value in its column's type."""
+    if field.type != "list":
+        return _scalar(field, found, place)
+    if not isinstance(found, list):
+        raise place.wrong(found, "a list")
+    return [_scalar(field, each, place) for each in found]
+
+
+def _scalar(field: PartField, found: Any, place: _Place) -> Any:
+    text = found.text if isinstance(found, Bare) else found
+    if field.kind in {"integer", "number"}:
+        return _number(field, found, text, place)
+    if field.kind == "string":
+        return _text(field, found, place)
+    value: Any
+    match field.kind:
+        case "enum":
+            value, allowed = _choice(field, text), " or ".join(map(repr, field.values))
+        case "boolean":
+            value, allowed = _truth(text), "true or false"
+        case _:
+            value = read_date(text, place.language) if isinstance(text, str) else None
+            allowed = "a date like 2026-11-22"
+    if value is None:
+        raise place.wrong(found, allowed)
+    return value
+
+
+def _text(field: PartField, found: Any, place: _Place) -> str:
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    if not isinstance(found, str):
+        raise place.wrong(found, "a text")
+    if found.strip().casefold() == "null":
+        raise place.wrong(found, "a text, or null without quotes")
+    if repeats_declaration(field, found):
+        raise place.wrong(found, "a text, not what the field is")
+    return storable(found)
+
+
+def _choice(field: PartField, found: Any) -> str | None:
+    """Return the declared value that a text is, also in letters of the other alphabet that look the same."""
+    if isinstance(found, int) and not isinstance(found, bool):
+        found = str(found)
+    if not isinstance(found, str):
+        return None
+    text = " ".join(found.split()).removesuffix(".")
+    for spelled in (str.casefold, lambda word: word.translate(_LOOKALIKES).casefold()):
+        meant = [value for value in field.values if spelled(value.strip()) in {spelled(text), spelled(found.strip())}]
+        if len(meant) == 1:
+            return meant[0]
+    return None
+
+
+def _truth(found: Any) -> bool | None:
+    if isinstance(found, bool):
+        return found
+    return _TRUTHS.get(found.strip().removesuffix(".").casefold()) if isinstance(found, str) else None
+
+
+def _number(field: PartField, found: Any, text: Any, place: _Place) -> float | int:
+    number = read_number(text, field.unit) if isinstance(text, str) else text
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise place.wrong(found, f"a number, in {field.unit} or without a unit" if field.unit else "a number")
+    if not abs(number) < _LARGEST:
+        raise place.wrong(found, "a number of ordinary size")
+    if field.kind == "integer":
+        if number != int(number):
+            raise place.wrong(found, "a whole number")
+        number = int(number)
+    if field.minimum is not None and number < field.minimum:
+        raise place.wrong(found, f"at least {plain_number(field.minimum)}")
+    if field.maximum is not None and number > field.maximum:
+        raise place.wrong(found, f"at most {plain_number(field.maximum)}")
+    return number if field.kind == "integer" else float(number)
+
+
+def storable(text: str) -> str:
+    """Return a text without what no database column takes: NUL, and halves of surrogate pairs from JSON escapes."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

@@ -1,0 +1,62 @@
+"""Delete what a shard left on the service, and close it, as far as nothing paid can be lost by that."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from vision_batch.service.sync import SyncAIStudioClient
+from vision_batch.shards.folder import LOADED, ShardFolder
+from vision_batch.shards.state import Clean, GiveUp, Nothing, Wait, next_step
+from vision_batch.steps.crash import crash_point
+from vision_batch.steps.datasets import datasets_of, delete_dataset
+from vision_batch.steps.load import give_up
+from vision_batch.steps.observe import jobs_of, observe
+from vision_batch.steps.resources import Resources
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Say whether the shard is closed now.
+
+    :param job_id: the job that is still alive, if that is why it is not.
+    """
+
+    closed: bool
+    job_id: str | None = None
+
+
+def clean(resources: Resources, key: str) -> Cleaned:
+    """Close a shard that is loaded, dead for good, or cancelled; leave any other open for the next run."""
+    resources = resources.for_shard(key)
+    shard = resources.shard(key)
+    with resources.service() as service:
+        seen = observe(resources, shard, service)
+        action = next_step(seen, datetime.now(UTC))
+        if isinstance(action, GiveUp):
+            give_up(resources, key, action, seen, service)
+        elif not isinstance(action, Nothing | Clean):
+            log.warning("Shard %s stays open (next step: %s): a later run goes on.", key, type(action).__name__)
+            return Cleaned(closed=False, job_id=action.job.job_id if isinstance(action, Wait) else None)
+        _delete_datasets(resources, shard, service)
+    crash_point("before_close")
+    shard.record_closed(LOADED if shard.loaded() is not None else "given up")
+    crash_point("before_unclaim")
+    resources.work().change_open(
+        lambda found: replace(found, shards={each: entry for each, entry in found.shards.items() if each != key})
+    )
+    return Cleaned(closed=True)
+
+
+def _delete_datasets(resources: Resources, shard: ShardFolder, service: SyncAIStudioClient) -> None:
+    """Delete the shard's source datasets and the results of its jobs; those gone already are no error."""
+    ours = [dataset.dataset_id for dataset in datasets_of(resources, service, shard.key)]
+    dataset = shard.dataset()
+    jobs = jobs_of(service, dataset.dataset_id) if dataset and dataset.dataset_id else ()
+    for dataset_id in [*(job.result_dataset_id for job in jobs), *ours]:
+        if dataset_id is not None:
+            delete_dataset(service, dataset_id)
+            crash_point("during_clean")

@@ -1,0 +1,128 @@
+"""Write an enrichment's answers into a file: ``vision-batch export``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vision_batch.enrichment.reader import find_declaration
+from vision_batch.errors import InputError, VisionBatchError
+from vision_batch.steps.resources import Resources
+from vision_batch.store import client_of_environment
+from vision_batch.warehouse.server import given_server
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Write = Callable[["pa.Table"], None]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Export, and print how many answers there were; return 0, or 2 if that is not possible."""
+    options = _parser().parse_args(argv)
+    try:
+        declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
+        server = given_server(options.dsn or os.environ.get("VISION_BATCH_DSN"))
+        resources = Resources(declaration, None, client_of_environment, server)
+        exported = export(resources, options.to, every_question=options.every_question)
+    except (VisionBatchError, OSError) as error:
+        print(f"vision-batch export: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
+        return 2
+    print(f"{exported} answers of {declaration.name} in {options.to}")  # noqa: T201
+    return 0
+
+
+def export(resources: Resources, to: Path, *, every_question: bool = False) -> int:
+    """Write answers to a file that is there whole or not at all; return how many.
+
+    :param every_question: also answers to earlier questions, not only to the present one.
+    :raises InputError: if the file's ending names no format.
+    """
+    writer = WRITERS.get(to.suffix.lower())
+    if writer is None:
+        raise InputError(f"the file {to.name!r} has no known ending; allowed: {', '.join(WRITERS)}")
+    spec = resources.table()
+    batches = resources.warehouse().answers(spec, every_question=every_question)
+    unfinished = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        with writer(unfinished, spec.arrow_schema()) as write:
+            exported = _written(batches, write)
+        unfinished.replace(to)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return exported
+
+
+def _written(batches: Iterable[pa.RecordBatch], write: Write) -> int:
+    import pyarrow as pa
+
+    rows = 0
+    for batch in batches:
+        write(pa.Table.from_batches([batch]))
+        rows += batch.num_rows
+    return rows
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    from pyarrow.parquet import ParquetWriter
+
+    with ParquetWriter(path, schema) as file:
+        yield file.write_table
+
+
+@contextmanager
+def _csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """Write CSV in which texts are quoted, nulls are empty, and lists are JSON."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    flat = pa.schema([(field.name, pa.string() if pa.types.is_list(field.type) else field.type) for field in schema])
+    with csv.CSVWriter(path, flat) as file:
+        yield lambda table: file.write_table(_flattened(table, flat))
+
+
+@contextmanager
+def _jsonl(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    del schema
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda table: file.writelines(f"{_json(row)}\n" for row in table.to_pylist())
+
+
+WRITERS: Mapping[str, Any] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}
+
+
+def _flattened(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    columns = [
+        pa.array([None if value is None else _json(value) for value in column.to_pylist()], pa.string())
+        if pa.types.is_list(column.type)
+        else column
+        for column in table.columns
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=lambda moment: moment.isoformat())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vision-batch export", description="Write answers into a file.")
+    parser.add_argument("enrichment", help="its name")
+    parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="a .parquet, .csv or .jsonl file")
+    parser.add_argument("--every-question", action="store_true", help="also answers to earlier questions")
+    parser.add_argument(
+        "--include", type=Path, default=Path("include"), metavar="FOLDER", help="folder of the declarations"
+    )
+    parser.add_argument(
+        "--dsn", metavar="URL", help="address of the destination's server (default: the environment's VISION_BATCH_DSN)"
+    )
+    return parser

@@ -1,0 +1,88 @@
+"""Say which partitions a run is about. Pure: a partition is one interval of the declared cron, in its timezone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+
+from vision_batch.errors import DeclarationError
+
+#: The cron that cuts the source of an enrichment without a schedule.
+DAILY = "0 0 * * *"
+
+#: A range of more partitions than this is taken for a slip of the pen.
+MAX_PARTITIONS = 50_000
+
+
+def partition_of(interval_start: datetime, *, timezone: str, key_format: str) -> str:
+    """Return the key of the partition whose data interval starts at a time."""
+    return interval_start.astimezone(ZoneInfo(timezone)).strftime(key_format)
+
+
+def last_complete_partition(now: datetime, *, cron: str | None, timezone: str, key_format: str) -> str:
+    """Return the key of the newest partition whose interval has ended."""
+    end = _cron(cron, now.astimezone(ZoneInfo(timezone)) + timedelta(microseconds=1)).get_prev(datetime)
+    start: datetime = _cron(cron, end).get_prev(datetime)
+    return start.strftime(key_format)
+
+
+def partitions_between(first: str, last: str, *, cron: str | None, timezone: str, key_format: str) -> list[str]:
+    """Return the keys of all partitions from ``first`` to ``last``, both included, oldest first.
+
+    :raises DeclarationError: if a key does not fit ``key_format``, or the range is the wrong way round, empty or
+        absurdly long.
+    """
+    start, end = (_parse(key, timezone, key_format) for key in (first, last))
+    if start > end:
+        raise DeclarationError(f"partition_from is {first!r}, after partition_to {last!r}: swap them")
+    keys = list(dict.fromkeys(_keys(start, end, last, cron, key_format)))
+    if not keys:
+        before, after = (_cron(cron, start).get_prev(datetime), _cron(cron, end).get_next(datetime))
+        raise DeclarationError(
+            f"no partition begins from {first!r} to {last!r}; the nearest are {before.strftime(key_format)!r} and "
+            f"{after.strftime(key_format)!r}"
+        )
+    if len(keys) > MAX_PARTITIONS:
+        raise DeclarationError(
+            f"{first!r} to {last!r} are more than {MAX_PARTITIONS} partitions: ask for a shorter range"
+        )
+    return keys
+
+
+def partitions_before(
+    partitions: Sequence[str], days: int, *, cron: str | None, timezone: str, key_format: str
+) -> list[str]:
+    """Return the keys of the partitions that begin at most so many days before the first one of a run."""
+    if not days:
+        return []
+    first = min(partitions, key=lambda key: _parse(key, timezone, key_format))
+    start = _parse(first, timezone, key_format)
+    keys = _keys(start - timedelta(days=days), start, first, cron, key_format)
+    return [key for key in dict.fromkeys(keys) if key not in partitions]
+
+
+def _keys(start: datetime, end: datetime, last: str, cron: str | None, key_format: str) -> Iterator[str]:
+    times = _cron(cron, start - timedelta(microseconds=1))
+    for _ in range(MAX_PARTITIONS + 1):
+        when: datetime = times.get_next(datetime)
+        key = when.strftime(key_format)
+        if when > end and key != last:  # a daily cron at 03:00 starts after the midnight that its key names
+            return
+        yield key
+
+
+def _cron(cron: str | None, start: datetime) -> croniter:
+    return croniter(cron or DAILY, start)
+
+
+def _parse(key: str, timezone: str, key_format: str) -> datetime:
+    try:
+        return datetime.strptime(key, key_format).replace(tzinfo=ZoneInfo(timezone))
+    except ValueError:
+        example = datetime(2026, 11, 22, tzinfo=ZoneInfo(timezone)).strftime(key_format)
+        raise DeclarationError(
+            f"partition {key!r} does not fit the format {key_format!r}: write it like {example!r}"
+        ) from None

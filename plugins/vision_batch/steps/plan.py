@@ -1,0 +1,337 @@
+"""Find out what has to be asked, without changing anything but a plan file in the work folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+from vision_batch.enrichment.candidates import Candidates, KeySet
+from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Turn, copies_in, take_turns
+from vision_batch.enrichment.repair import Riders
+from vision_batch.enrichment.source import Item
+from vision_batch.enrichment.spending import Price, price_of
+from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
+from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
+from vision_batch.steps.listing import items_of
+from vision_batch.steps.partitions import partitions_before
+from vision_batch.steps.repair import find_riders
+from vision_batch.steps.resources import Resources
+from vision_batch.store.proof import prove_conditional_writes
+
+log = logging.getLogger(__name__)
+
+#: How many items are listed and looked up in the destination at once.
+LOOKUP_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """Count what a plan found.
+
+    :param uri: the plan's folder; :func:`vision_batch.steps.claim.claim` takes it.
+    :param partitions: those asked for.
+    :param left: items beyond ``limits.max_shards_per_run``: the next run asks them, whatever its partitions.
+    :param waiting: items of days too small for a job; they ride along with a later run.
+    :param copied: planned items whose listing proves that they are copies of others in their shard; they cost nothing.
+    :param price: what the shards cost at most.
+    :param repair: planned items that are asked again, because they have no answer.
+    :param repair_tokens: what these cost at most.
+    :param repair_waiting: items of other days without an answer, which found no job to ride along with.
+    :param used_up: settled items without an answer, which have been asked ``limits.max_attempts`` times.
+    """
+
+    uri: str
+    partitions: tuple[str, ...]
+    listed: int
+    settled: int
+    claimed: int
+    left: int
+    waiting: int
+    planned: int
+    copied: int
+    shards: int
+    price: Price
+    repair: int
+    repair_tokens: int
+    repair_waiting: int
+    used_up: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts as plain JSON values."""
+        return {**asdict(self), "partitions": list(self.partitions), "price": self.price.as_dict()}
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """Read a plan's folder, one shard at a time.
+
+    :param shards: how many there are.
+    :param items: how many are in the shards or wait.
+    :param waiting: items of small days, fewer than fill a shard.
+    :param left: how many items are left to the next run, by partition.
+    :param partitions: all that were looked at.
+    :param own: those of them whose items make shards even if they were asked before: the run's, and those that waited.
+    :param listed_at: when.
+    :param floor_tokens: a shard below it waits.
+    :param repair_alone: whether items of other partitions that are asked again make shards, too.
+    """
+
+    work: WorkFolder
+    uri: str
+    shards: int
+    items: int
+    waiting: list[ManifestItem]
+    left: Mapping[str, int]
+    partitions: frozenset[str]
+    own: frozenset[str]
+    listed_at: datetime
+    floor_tokens: int
+    repair_alone: bool
+
+    def shard(self, number: int) -> list[ManifestItem]:
+        """Return the items of one shard."""
+        return items_from_parquet(self.work.store.read(_shard_uri(self.uri, number)))
+
+    def each_shard(self) -> Iterator[list[ManifestItem]]:
+        """Yield the items of one shard after another."""
+        yield from map(self.shard, range(self.shards))
+
+    def rides(self, item: ManifestItem) -> bool:
+        """Tell whether an item may only ride along with others."""
+        return not self.repair_alone and item.attempt > 1 and item.partition not in self.own
+
+
+def plan(
+    resources: Resources, partitions: Sequence[str], *, flush: bool = False, newest_first: bool = False
+) -> PlanSummary:
+    """List the items of partitions, subtract settled and claimed ones, cut the rest into shards.
+
+    Taken along are partitions that wait for more, ``lookback`` days, and other partitions' items without an answer;
+    not so by a run that asks another question than the declared one.
+
+    :param partitions: oldest first; that is the order in which they are asked where one run cannot ask all.
+    :param flush: let nothing wait.
+    :param newest_first: ask the last partitions first.
+    :raises DuplicateItemError: if a source gives one key twice.
+    :raises SchemaConflictError: if the destination's columns contradict the declaration.
+    :raises AuthenticationError: if there is something to ask and the service does not let us in.
+    """
+    declaration = resources.declaration
+    work = resources.work()
+    state = work.open_state()
+    own = _own(declaration, partitions, state, newest_first=newest_first)
+    looked_at = [*own, *(each for each in _looked_back_at(declaration, partitions) if each not in own)]
+    listed_at = datetime.now(UTC)
+    for change in resources.warehouse().ensure_table(resources.table()):
+        log.info("Table %s: %s.", declaration.destination.table, change)
+    with Candidates(looked_at, declaration.limits) as found:
+        listed, riders, repair_alone = _collect(resources, found, looked_at, own, state)
+        packs = declaration.own and declaration.pack.min_tokens > 0 and not flush and not repair_alone
+        floor_tokens = declaration.pack.min_tokens if packs else 0
+        turns = take_turns(
+            found.shards(),
+            limits=declaration.limits,
+            tokens=partial(_tokens, resources),
+            floor_tokens=floor_tokens,
+        )
+        writer = _Writer(resources, riders)
+        price = price_of(writer.write(turns), resources.model, resources.unit_price)
+    if writer.shards and resources.service_config is not None:
+        _prove_access(resources)
+    record = {
+        "partitions": looked_at,
+        "own": own,
+        "listed_at": listed_at.isoformat(),
+        "floor_tokens": floor_tokens,
+        "repair_alone": repair_alone,
+    }
+    writer.finish(record)
+    summary = PlanSummary(
+        uri=writer.uri,
+        partitions=tuple(partitions),
+        listed=listed,
+        settled=found.settled,
+        claimed=found.claimed,
+        left=writer.left.total(),
+        waiting=writer.waiting,
+        planned=writer.planned,
+        copied=writer.copied,
+        shards=writer.shards,
+        price=price,
+        repair=writer.repair,
+        repair_tokens=writer.repair_tokens,
+        repair_waiting=len(riders.keys),
+        used_up=found.used_up,
+    )
+    log.info("Plan: %s", summary.as_dict())
+    return summary
+
+
+def read_plan(work: WorkFolder, uri: str) -> PlanFile:
+    """Return what a plan's folder says."""
+    record = json.loads(work.store.read(f"{uri}/plan.json"))
+    return PlanFile(
+        work=work,
+        uri=uri,
+        shards=record["shards"],
+        items=record["planned"] + record["waiting"],
+        waiting=items_from_parquet(work.store.read(f"{uri}/waiting.parquet")) if record["waiting"] else [],
+        left=record["left"],
+        partitions=frozenset(record["partitions"]),
+        own=frozenset(record["own"]),
+        listed_at=datetime.fromisoformat(record["listed_at"]),
+        floor_tokens=record["floor_tokens"],
+        repair_alone=record["repair_alone"],
+    )
+
+
+def _own(declaration: Declaration, partitions: Sequence[str], state: OpenState, *, newest_first: bool) -> list[str]:
+    """Return the run's partitions and those that wait, in the order in which they are asked."""
+    asked = dict.fromkeys(reversed(partitions) if newest_first else partitions)
+    waiting = sorted(state.waiting, key=lambda name: (state.waiting[name].since, name))
+    return [*asked, *(name for name in waiting if declaration.own and name not in asked)]
+
+
+def _looked_back_at(declaration: Declaration, partitions: Sequence[str]) -> list[str]:
+    """Return the days before a run's partitions that are listed again, for images that came late."""
+    return partitions_before(
+        partitions,
+        declaration.lookback if declaration.own else 0,
+        cron=declaration.schedule,
+        timezone=declaration.timezone,
+        key_format=declaration.source.partition_format,
+    )
+
+
+def _collect(
+    resources: Resources, found: Candidates, looked_at: Sequence[str], own: Sequence[str], state: OpenState
+) -> tuple[int, Riders, bool]:
+    """List all partitions and look their items up, a few thousand at once.
+
+    The open shards were read before: what is neither in one of them nor settled now is asked by nobody.
+
+    :return: how many items were listed, those that may ride along, and whether these make a job of their own.
+    """
+    listing = chain.from_iterable(items_of(resources, partition) for partition in looked_at)
+    listed = 0
+    work, question_key = resources.work(), resources.declaration.question_key()
+    with claimed_items(work, state.shards, question_key) as claimed:
+        riders = find_riders(resources, own, claimed)
+        while items := list(islice(listing, LOOKUP_ROWS)):
+            listed += len(items)
+            keys = [item.item_key for item in items]
+            settled = settled_items(resources, keys)
+            found.add(riders.others(items, settled), settled=settled, claimed=claimed.among(keys))
+        repair_alone = riders.make_a_job
+        if repair_alone:
+            leaving = riders.leave()
+            found.add(leaving, settled=settled_items(resources, (item.item_key for item in leaving)))
+    return listed, riders, repair_alone
+
+
+def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, int | None]:
+    from vision_batch.steps.price import tokens_of  # noqa: PLC0415 - heavy
+
+    return tokens_of(resources, items)
+
+
+def settled_items(resources: Resources, item_keys: Iterable[str]) -> dict[str, SettledItem]:
+    """Look up in the destination what is known of each item, by item key."""
+    import pyarrow as pa
+
+    wanted = pa.table({"item_key": pa.array(list(item_keys), pa.string())})
+    if not wanted.num_rows:
+        return {}
+    found = resources.warehouse().settled(resources.table(), wanted)
+    return {row["item_key"]: SettledItem(row["input_id"], row["status"], row["attempt"]) for row in found.to_pylist()}
+
+
+def claimed_items(work: WorkFolder, shards: OpenShards, question_key: str) -> KeySet:
+    """Return the keys of all items that open shards ask this question about; they are on disk until it is closed."""
+    claimed = KeySet()
+    for key, shard in shards.items():
+        if shard.question_key == question_key:
+            claimed.add(work.shard(key).item_keys())
+    return claimed
+
+
+def _prove_access(resources: Resources) -> None:
+    """Try service and work folder, for free: what is wrong is better found now than after hours of preparing."""
+    work = resources.work()
+    prove_conditional_writes(work.store, work.folder)
+    with resources.service() as service:
+        service.list_datasets(name_pattern=resources.declaration.name)
+
+
+class _Writer:
+    """Write a plan's folder, a shard at a time, and count what is in it."""
+
+    def __init__(self, resources: Resources, riders: Riders) -> None:
+        self._resources, self._riders = resources, riders
+        self._work = resources.work()
+        self.uri = f"{self._work.folder}/plans/{secrets.token_hex(8)}"
+        self.shards = self.planned = self.copied = self.repair = self.repair_tokens = self.waiting = 0
+        self.left: Counter[str] = Counter()
+
+    def write(self, turns: Iterable[tuple[Turn, Shard]]) -> Iterator[list[int | None]]:
+        """Write each shard that is sent or waits; yield the tokens of those that are sent."""
+        for turn, shard in turns:
+            if turn is Turn.LATER:
+                self.left.update(planned.item.partition for planned in shard)
+            elif turn is Turn.WAITS:
+                self.waiting = len(shard)
+                self._write(f"{self.uri}/waiting.parquet", shard)
+            else:
+                full = self._boarded(shard)
+                self._write(_shard_uri(self.uri, self.shards), full)
+                self.shards += 1
+                self.planned += len(full)
+                self.copied += copies_in(full)
+                again = [planned.tokens or 0 for planned in full if planned.attempt > 1]
+                self.repair += len(again)
+                self.repair_tokens += sum(again)
+                yield [planned.tokens for planned in full]
+
+    def finish(self, record: Mapping[str, Any]) -> None:
+        """Write the file that makes it a plan."""
+        counts = {"shards": self.shards, "planned": self.planned, "waiting": self.waiting, "left": self.left}
+        body = json.dumps({"version": 1, **counts, **record}, indent=2) + "\n"
+        self._work.store.create(f"{self.uri}/plan.json", body.encode())
+
+    def _boarded(self, shard: Shard) -> Shard:
+        """Return a shard with those who ride along in it, and what they cost."""
+        boarded = self._riders.board(shard)
+        tokens = _tokens(self._resources, [planned.item for planned in boarded])
+        return (*shard, *(replace(planned, tokens=tokens[planned.item.item_key]) for planned in boarded))
+
+    def _write(self, uri: str, shard: Shard) -> None:
+        self._work.store.create(uri, items_to_parquet(list(map(_manifest_item, shard))))
+
+
+def _shard_uri(uri: str, number: int) -> str:
+    return f"{uri}/shard-{number}.parquet"
+
+
+def _manifest_item(planned: PlannedItem) -> ManifestItem:
+    item = planned.item
+    return ManifestItem(
+        item_key=item.item_key,
+        uri=item.uri,
+        input_id=item.input_id,
+        partition=item.partition,
+        etag=item.etag,
+        size_bytes=item.size_bytes,
+        modified_at=item.modified_at,
+        attempt=planned.attempt,
+        variables=item.variables,
+        tokens=planned.tokens,
+    )

@@ -1,0 +1,158 @@
+"""Keep objects as files."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vision_batch.errors import (
+    InputError,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectMissingError,
+    StaleWriteError,
+)
+from vision_batch.store.protocol import ObjectInfo
+
+
+class FileStore:
+    """Keep objects as files; for one machine, or a file system with POSIX locks shared by all workers."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the files below ``prefix``, sorted; hidden files and folders are passed over."""
+        path = _path(prefix)
+        folder, name = (path, "") if prefix.endswith("/") else (path.parent, path.name)
+        for found in _files_below(str(folder)):
+            if found.startswith(str(folder / name) if name else ""):
+                with suppress(ObjectMissingError):  # deleted while listing
+                    yield self.info(f"file://{found}")
+
+    def folders(self, uri: str) -> Iterator[str]:
+        """Yield the names of the folders below; hidden ones are passed over."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(_path(uri)) as entries:
+            yield from sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+    def info(self, uri: str) -> ObjectInfo:
+        """Describe one file."""
+        try:
+            stat = _path(uri).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissingError(f"{uri} does not exist") from None
+        return ObjectInfo(uri, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), _file_etag(stat))
+
+    def read(self, uri: str, *, if_match: str | None = None) -> bytes:
+        """Return a file's bytes, all of one version."""
+        return self.head(uri, -1, if_match=if_match)
+
+    def head(self, uri: str, length: int, *, if_match: str | None = None) -> bytes:
+        """Return a file's first bytes, all of one version; all of them for a negative length."""
+        try:
+            with _path(uri).open("rb") as file:
+                before = _file_etag(os.fstat(file.fileno()))
+                body = file.read(length)
+                after = _file_etag(os.fstat(file.fileno()))
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissingError(f"{uri} does not exist") from None
+        if if_match is not None and {before, after} != {if_match}:
+            raise ObjectChangedError(f"{uri} has changed: found version {after}, wanted {if_match}")
+        return body
+
+    def read_versioned(self, uri: str) -> tuple[bytes, str]:
+        """Return a file's bytes and their hash."""
+        body = self.read(uri)
+        return body, _body_version(body)
+
+    def create(self, uri: str, body: bytes) -> None:
+        """Create a file atomically: a hard link fails if the name is taken."""
+        path = _path(uri)
+        with _temporary_beside(path, body) as temporary:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise ObjectExistsError(f"{uri} is already there") from None
+        _sync_folder(path.parent)
+
+    def swap(self, uri: str, body: bytes, *, version: str | None) -> str:
+        """Replace a file under a lock, if its content is still the one with hash ``version``."""
+        path = _path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_name(f".{path.name}.lock")):
+            try:
+                found: str | None = _body_version(path.read_bytes())
+            except FileNotFoundError:
+                found = None
+            if found != version:
+                raise StaleWriteError(f"{uri} was replaced by somebody else: read it again")
+            with _temporary_beside(path, body) as temporary:
+                Path(temporary).replace(path)
+            _sync_folder(path.parent)
+        return _body_version(body)
+
+    def delete(self, uri: str) -> None:
+        """Remove a file."""
+        _path(uri).unlink(missing_ok=True)
+
+
+def _path(uri: str) -> Path:
+    scheme, _, path = uri.partition("://")
+    if scheme != "file" or not path.startswith("/"):
+        raise InputError(f"{uri!r} is not an absolute file:// URI such as file:///data/images/")
+    return Path(path)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name + "/" * entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _files_below(entry.path)
+        elif entry.is_file():
+            yield entry.path
+
+
+def _file_etag(stat: os.stat_result) -> str:
+    return f"{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def _body_version(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@contextmanager
+def _temporary_beside(path: Path, body: bytes) -> Iterator[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

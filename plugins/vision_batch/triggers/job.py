@@ -1,0 +1,214 @@
+"""Wait in the triggerer: poll, and cancel if a person killed the waiting. Nothing is ever created here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Hashable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk.configuration import conf
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from vision_batch.errors import FinalError, NotFoundError, RequestRefusedError, RetryableError, VisionBatchError
+from vision_batch.service.progress import Progress
+from vision_batch.service.quota import Needed
+from vision_batch.service.types import JobStatus
+
+if TYPE_CHECKING:
+    from vision_batch.hooks.ai_studio import AIStudioHook
+    from vision_batch.service.client import AIStudioClient
+    from vision_batch.service.types import Job
+
+Subject = Literal["job", "validation", "room"]
+
+#: How long the scheduler may take to learn that the deferring process has ended, once its supervisor knows.
+SCHEDULER_LAG_SECONDS = 3.0
+
+
+#: How often a job that shall be cancelled is looked at.
+CANCEL_POLL_SECONDS = 2.0
+
+# The event loop itself keeps no hold on tasks.
+_CANCELLING: set[asyncio.Task[None]] = set()
+
+
+def first_look_seconds() -> float:
+    """Return how long no trigger may fire after its task has deferred.
+
+    A supervisor can miss the end of its process for ``[workers] min_heartbeat_interval`` (Airflow 3.3,
+    ``sdk/execution_time/supervisor.py``, ``_monitor_subprocess``). A task that is resumed before that looks to the
+    scheduler as if it had ended without a state, and loses a try.
+    """
+    return float(conf.getfloat("workers", "min_heartbeat_interval")) + SCHEDULER_LAG_SECONDS
+
+
+class VisionBatchTrigger(BaseTrigger):
+    """Wait for a job to end, for a dataset's validation to end, or for room in the service's quotas.
+
+    :param conn_id: the connection; credentials are read in the triggerer, never serialized.
+    :param subject: what is waited for: ``job``, ``validation`` or ``room``.
+    :param remote_id: the job's id, or the validation operation's; unused for ``room``.
+    :param dataset_id: the dataset that is validated: once it is deleted, its validation need not end.
+    :param needed: what ``room`` means, as :class:`~vision_batch.service.quota.Needed` has it; numbers only.
+    :param poll_interval_seconds: time between two looks; default 30.
+    :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
+    """
+
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        subject: Subject,
+        remote_id: str = "",
+        dataset_id: str = "",
+        needed: Mapping[str, float] | None = None,
+        poll_interval_seconds: float = 30.0,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        self.conn_id = conn_id
+        self.subject = subject
+        self.remote_id = remote_id
+        self.dataset_id = dataset_id
+        self.needed = dict(needed or {})
+        self.poll_interval_seconds = poll_interval_seconds
+        self.deadline = deadline
+        self._rows: int | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return ids and times only: no credential, no payload."""
+        return "vision_batch.triggers.job.VisionBatchTrigger", {
+            "conn_id": self.conn_id,
+            "subject": self.subject,
+            "remote_id": self.remote_id,
+            "dataset_id": self.dataset_id,
+            "needed": self.needed,
+            "poll_interval_seconds": self.poll_interval_seconds,
+            "deadline": self.deadline,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until the wait is over; a look that fails is a reason to look again, not to stop."""
+        await asyncio.sleep(first_look_seconds())
+        async with await self._client() as client:
+            yield TriggerEvent(await self._wait(client))  # type: ignore[no-untyped-call]  # the same
+
+    async def _wait(self, client: AIStudioClient) -> dict[str, Any]:
+        shown: Hashable = None
+        while True:
+            try:
+                event, change, progress = await self._look(client)
+            except RetryableError as error:
+                progress = f"the service could not be asked, trying again: {error}"
+                event, change = None, progress
+            except FinalError as error:
+                return {"outcome": "error", "message": str(error)}
+            if event is not None:
+                return event
+            if change != shown:
+                self.log.info("%s %s: %s", self.subject.capitalize(), self.remote_id, progress)
+                shown = change
+            if self.deadline is not None and datetime.now(UTC).timestamp() > self.deadline:
+                return {"outcome": "timeout", "message": f"still waiting: {progress}"}
+            await asyncio.sleep(self.poll_interval_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+
+    async def _look(self, client: AIStudioClient) -> tuple[dict[str, Any] | None, Hashable, str]:
+        """Ask once; return the event if the wait is over, what changes when there is more to tell, and the words."""
+        if self.subject == "job":
+            job = await client.describe_job(self.remote_id)
+            if job.status.is_terminal:
+                return {"outcome": "ended", "status": str(job.status), "message": job.error or ""}, job.status, ""
+            progress = await self._progress(client, job)
+            return None, progress.change, progress.words(client.service_time())
+        if self.subject == "validation":
+            checked = await client.validation(self.remote_id)
+            if not checked.done:
+                await client.describe_dataset(self.dataset_id)
+            words = f"{checked.valid_rows or 0} rows checked"
+            return ({"outcome": "ended"} if checked.done else None), words, words
+        missing = await self._missing(client)
+        return (None if missing else {"outcome": "ended"}), missing, f"{missing}; waiting"
+
+    async def _missing(self, client: AIStudioClient) -> str:
+        """Say what there is no room for yet; only the lists that tell are read."""
+        needed = Needed(**self.needed)  # type: ignore[arg-type]  # whole numbers, and a time
+        jobs = await client.list_jobs() if needed.jobs or needed.new_jobs else []
+        datasets = await client.list_datasets() if needed.datasets or needed.size_bytes else []
+        return needed.missing(jobs, datasets, client.service_time(), client.limits())
+
+    async def _progress(self, client: AIStudioClient, job: Job) -> Progress:
+        """Find out how far a job is. It is told to people only: what the service does not tell ends no wait."""
+        batches = None
+        with suppress(VisionBatchError):
+            if job.status == JobStatus.IN_PROGRESS:
+                batches = await client.job_progress(job.operation_id)
+            if self._rows is None:
+                self._rows = (await client.describe_dataset(job.source_dataset_id)).rows
+        return Progress(job, batches, self._rows)
+
+    async def on_kill(self) -> None:
+        """Cancel the job if, and only if, a person marked the waiting task as failed.
+
+        Airflow calls this also when a trigger moves to another triggerer, on a clear, and when a DAG run times
+        out. The task instance's own state tells them apart; one that cannot be read keeps the paid job.
+        """
+        if self.subject != "job" or await self._own_task_state() != "failed":
+            self.log.info("The wait for %s %s ends here; the job goes on.", self.subject, self.remote_id)
+            return
+        # Airflow gives this method ``[triggerer] on_kill_timeout`` seconds; a job that waits to be started may refuse
+        # to be cancelled for longer.
+        cancelling = asyncio.create_task(self._cancel_until_over())
+        _CANCELLING.add(cancelling)
+        cancelling.add_done_callback(_CANCELLING.discard)
+        await asyncio.shield(cancelling)
+
+    async def _cancel_until_over(self) -> None:
+        """Ask for the cancellation until the job has ended."""
+        async with await self._client() as client:
+            while True:
+                try:
+                    if (await client.describe_job(self.remote_id)).status.is_terminal:
+                        break
+                    await client.cancel_job(self.remote_id)
+                except NotFoundError:
+                    break
+                except (RequestRefusedError, RetryableError) as error:
+                    self.log.warning("Job %s is not cancelled yet: %s", self.remote_id, error)
+                await asyncio.sleep(min(CANCEL_POLL_SECONDS, self.poll_interval_seconds))
+        self.log.info("Job %s has ended, as a person wished.", self.remote_id)
+
+    async def _own_task_state(self) -> str | None:
+        """Read this task instance's state; ``None`` if it cannot be read."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - triggerer only
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 - beside it
+
+        ti = self.task_instance
+        if ti is None:
+            return None
+        try:
+            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+            by_task = states[ti.run_id]
+        except Exception as error:  # noqa: BLE001 - whatever it is: an unreadable state keeps the paid job
+            self.log.warning("The state of the task could not be read (%s): the job goes on.", type(error).__name__)
+            return None
+        key = ti.task_id if ti.map_index in (None, -1) else f"{ti.task_id}_{ti.map_index}"
+        state = by_task.get(key, by_task.get(ti.task_id))
+        return None if state is None else str(state)
+
+    async def _client(self) -> AIStudioClient:
+        """Open a client as the connection says."""
+        # The first import takes a second, which the triggerer's loop cannot spare.
+        client_type, hook_type = await asyncio.to_thread(_import_heavy)
+        return client_type(await hook_type(self.conn_id).aconfig())
+
+
+def _import_heavy() -> tuple[type[AIStudioClient], type[AIStudioHook]]:
+    from vision_batch.hooks.ai_studio import AIStudioHook  # noqa: PLC0415 - not while DAG files are parsed
+    from vision_batch.service.client import AIStudioClient  # noqa: PLC0415 - the same
+
+    return AIStudioClient, AIStudioHook

@@ -1,0 +1,324 @@
+"""Keep answers in a DuckDB file: one writer at a time, merged by key in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import stamina
+
+from vision_batch.errors import DestinationBusyError
+from vision_batch.warehouse.jobs import JobsTable
+from vision_batch.warehouse.protocol import (
+    BILLED,
+    COUNTS,
+    JOBS_TABLE,
+    KEY,
+    SETTLED,
+    UNSETTLED,
+    Column,
+    ColumnType,
+    LoadCounts,
+    TableSpec,
+    arrow_schema,
+)
+from vision_batch.warehouse.tables import (
+    BATCH_ROWS,
+    QUESTIONS,
+    in_key_order,
+    kept_columns,
+    literal,
+    missing_columns,
+    name_taken,
+    quoted,
+    reconcile,
+    sql_type,
+    unsettled_rows,
+)
+
+_TYPES: dict[ColumnType, str] = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "json": "JSON",
+}
+
+#: What a table of any size may take of a worker's memory; DuckDB would take four fifths, and spills to disk beyond it.
+MEMORY_LIMIT = "1GB"
+
+#: DuckDB locks its file against other processes only; two threads that merge one key would both insert it.
+_THIS_PROCESS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class DuckDBWarehouse:
+    """Read and write a DuckDB file, from any number of processes on one machine.
+
+    DuckDB lets one process write, and refuses others at once; they try again with jitter.
+
+    :param path: the file; made with its folder if it is not there.
+    :param busy_timeout_seconds: how long to try while another process holds the file; default 120.
+    """
+
+    path: str
+    busy_timeout_seconds: float = 120.0
+
+    def ensure_table(self, spec: TableSpec) -> list[str]:
+        """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
+        with self._connected() as db, _transaction(db):
+            _refuse_taken_names(db, spec)
+            changes = _ensure_columns(db, spec)
+            _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
+            _note_question(db, spec)
+            if spec.own:
+                _replace_view(db, spec)
+        return changes
+
+    def settled(self, spec: TableSpec, keys: pa.Table) -> pa.Table:
+        """Look up what is known of items."""
+        return self._looked_up(
+            "SELECT t.item_key, t.input_id, t.status, t.attempt FROM {table} t "
+            "SEMI JOIN wanted USING (item_key) WHERE t.question_key = ?",
+            spec,
+            keys,
+            arrow_schema(SETTLED),
+        )
+
+    def unsettled(self, spec: TableSpec, limit: int, *, max_attempts: int) -> pa.Table:
+        """Look up what may be asked again."""
+        columns, rest = unsettled_rows(limit, max_attempts)
+        sql = f"SELECT {columns} FROM {{table}} t WHERE t.question_key = ? {rest}"
+        return self._looked_up(sql, spec, None, arrow_schema(UNSETTLED))
+
+    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+        """Look up answers to equal content."""
+        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
+        return self._looked_up(
+            f"SELECT {columns} FROM {{table}} t SEMI JOIN wanted USING (image_sha256) "
+            "WHERE t.question_key = ? AND t.status = 'answered' "
+            "QUALIFY row_number() OVER (PARTITION BY t.image_sha256 ORDER BY t.asked_at, t.item_key) = 1",
+            spec,
+            hashes,
+            spec.arrow_schema(),
+        )
+
+    def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:
+        """Merge answers in one transaction; the view keeps the question it prefers."""
+        answers = in_key_order(answers)
+        with self._connected() as db, _transaction(db):
+            _ensure_columns(db, spec)
+            _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
+            _note_question(db, spec)
+            db.register("batch", answers)
+            on = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in KEY)
+            table = _qualified(db, spec, spec.table)
+            ((known, newer),) = db.execute(
+                f"SELECT count(*), count(*) FILTER (WHERE t.asked_at > b.asked_at) FROM {table} t JOIN batch b ON {on}"
+            ).fetchall()
+            db.execute(
+                f"MERGE INTO {table} t USING batch b ON {on} "
+                "WHEN MATCHED AND b.asked_at >= t.asked_at THEN UPDATE BY NAME WHEN NOT MATCHED THEN INSERT BY NAME"
+            )
+            settled = _number(db, f"SELECT count(*) FROM {table} t JOIN batch b ON {on} WHERE t.asked_at >= b.asked_at")
+            reconcile(spec, given=answers.num_rows, settled=settled)
+            db.unregister("batch")
+            _jobs_table(db, spec).add(jobs)
+        return LoadCounts(inserted=answers.num_rows - known, updated=known - newer, kept=newer)
+
+    def counts(self, spec: TableSpec, partitions: Sequence[str]) -> pa.Table:
+        """Count rows by partition and status."""
+        wanted = pa.table({"partition": pa.array(list(partitions), pa.string())})
+        return self._looked_up(
+            'SELECT t."partition", t.status, count(*) AS n, max(t.asked_at) AS asked_at FROM {table} t '
+            'SEMI JOIN wanted USING ("partition") WHERE t.question_key = ? GROUP BY ALL ORDER BY ALL',
+            spec,
+            wanted,
+            arrow_schema(COUNTS),
+        )
+
+    def billed(self, spec: TableSpec, enrichment: str, since: datetime) -> pa.Table:
+        """Read what jobs are billed."""
+        with self._connected() as db:
+            if not _found_columns(db, spec, JOBS_TABLE):
+                return arrow_schema(BILLED).empty_table()
+            return _jobs_table(db, spec).billed(enrichment, since)
+
+    def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield rows of the table."""
+        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
+        with self._connected() as db:
+            if not _found_columns(db, spec):
+                return
+            rows = db.sql(
+                f"SELECT {columns} FROM {_qualified(db, spec, spec.table)} t WHERE $every OR t.question_key = $key",
+                params={"every": every_question, "key": spec.question_key},
+            )
+            for batch in rows.to_arrow_reader(BATCH_ROWS):
+                yield batch.cast(spec.arrow_schema())
+
+    def _looked_up(self, sql: str, spec: TableSpec, wanted: pa.Table | None, schema: pa.Schema) -> pa.Table:
+        with self._connected() as db:
+            if not _found_columns(db, spec):
+                return schema.empty_table()
+            if wanted is not None:
+                db.register("wanted", wanted)
+            table = _qualified(db, spec, spec.table)
+            found: pa.Table = db.sql(sql.format(table=table), params=[spec.question_key]).to_arrow_table()
+        return found.cast(schema)
+
+    @contextmanager
+    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not _THIS_PROCESS.acquire(timeout=self.busy_timeout_seconds):
+            raise DestinationBusyError(
+                f"{self.path} could not be opened within {self.busy_timeout_seconds:g} s: "
+                "another thread of this process works with a DuckDB file"
+            )
+        try:
+            connection = self._connect()
+            try:
+                yield connection
+            finally:
+                connection.close()
+        finally:
+            _THIS_PROCESS.release()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for attempt in stamina.retry_context(
+                on=_is_locked,
+                attempts=None,
+                timeout=self.busy_timeout_seconds,
+                wait_initial=0.05,
+                wait_max=2.0,
+                wait_jitter=0.2,
+            ):
+                with attempt:
+                    connection = duckdb.connect(self.path)
+                    connection.execute(f"SET TimeZone = 'UTC'; SET memory_limit = '{MEMORY_LIMIT}'")
+                    return connection
+        except duckdb.IOException as error:
+            if not _is_locked(error):
+                raise
+            holder = str(error).partition(". See also")[0]
+            raise DestinationBusyError(
+                f"{self.path} could not be opened within {self.busy_timeout_seconds:g} s; "
+                f"close what else holds it, such as a notebook or a DuckDB shell ({holder})"
+            ) from None
+        raise AssertionError("unreachable: the retry context raises or returns")
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, duckdb.IOException) and "could not set lock" in str(error).lower()
+
+
+@contextmanager
+def _transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    db.begin()
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):  # what went wrong first is what has to be seen; closing rolls back as well
+            db.rollback()
+        raise
+    db.commit()
+
+
+def _refuse_taken_names(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
+    """Refuse to write into somebody's view, or to put the view where somebody's table is."""
+    found = db.execute(
+        "SELECT view_name, 'a view' FROM duckdb_views() WHERE database_name = current_database() "
+        "AND lower(schema_name) = lower($schema) AND lower(view_name) = lower($table) "
+        "UNION ALL SELECT table_name, 'a table' FROM duckdb_tables() WHERE database_name = current_database() "
+        "AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($view)",
+        {"schema": spec.schema, "table": spec.table, "view": spec.view},
+    ).fetchall()
+    for name, kind in found:
+        raise name_taken(spec, name, kind)
+
+
+def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]:
+    found, table = _found_columns(db, spec), _qualified(db, spec, spec.table)
+    wanted = {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
+    if not found:
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted.items())
+        db.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(db, spec)}")
+        db.execute(f"CREATE TABLE {table} ({columns})")
+        db.execute(f"COMMENT ON TABLE {table} IS {literal(spec.comment)}")
+        _comment(db, table, spec.columns)
+        return [f"created {spec.name}"]
+    missing = missing_columns(spec, found, wanted)
+    for column in missing:
+        db.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {wanted[column.name]}")
+    _comment(db, table, missing)
+    return [*(f"added column {column.name}" for column in missing), *kept_columns(spec, found)]
+
+
+def _jobs_table(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> JobsTable:
+    name = _qualified(db, spec, JOBS_TABLE)
+    return JobsTable(spec.schema, name, lambda sql: db.execute(sql).fetchall(), _TYPES)
+
+
+def _found_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec, table: str = "") -> dict[str, str]:
+    """Return the type of each column by its name in lower case, as DuckDB compares names."""
+    rows = db.execute(
+        "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        "AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)",
+        [spec.schema, table or spec.table],
+    ).fetchall()
+    return dict(rows)
+
+
+def _comment(db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:
+    for column in columns:
+        db.execute(f"COMMENT ON COLUMN {table}.{quoted(column.name)} IS {literal(column.comment)}")
+
+
+def _note_question(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
+    questions = _qualified(db, spec, QUESTIONS)
+    db.execute(f"CREATE TABLE IF NOT EXISTS {questions} (table_name VARCHAR, question_key VARCHAR, own BOOLEAN)")
+    db.execute(f"ALTER TABLE {questions} ADD COLUMN IF NOT EXISTS question VARCHAR")
+    db.execute(
+        f"MERGE INTO {questions} q USING (SELECT ? AS table_name, ? AS question_key, ? AS own, ? AS question) n "
+        "USING (table_name, question_key) "
+        "WHEN MATCHED THEN UPDATE SET own = q.own OR n.own, question = n.question WHEN NOT MATCHED THEN INSERT BY NAME",
+        [spec.table, spec.question_key, spec.own, spec.question],
+    )
+
+
+def _replace_view(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
+    """Show, per item, the newest answer to this question, else its newest row.
+
+    The view's body names tables without their schema, so that it also works in a copy or under another alias.
+    """
+    db.execute(f"USE {_schema(db, spec)}")
+    db.execute(
+        f"CREATE OR REPLACE VIEW {_qualified(db, spec, spec.view)} AS "
+        f"SELECT * FROM {quoted(spec.table)} WHERE question_key IN "
+        f"(SELECT question_key FROM {quoted(QUESTIONS)} WHERE own AND table_name = {literal(spec.table)}) "
+        "QUALIFY row_number() OVER (PARTITION BY item_key ORDER BY "
+        f"(question_key = {literal(spec.question_key)} AND status = 'answered') DESC, asked_at DESC) = 1"
+    )
+
+
+def _number(db: duckdb.DuckDBPyConnection, sql: str) -> int:
+    return int(db.execute(sql).fetchall()[0][0])
+
+
+def _schema(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> str:
+    """Return the schema's name with the database's, which may be the same word."""
+    database = db.execute("SELECT current_database()").fetchall()[0][0]
+    return f"{quoted(database)}.{quoted(spec.schema)}"
+
+
+def _qualified(db: duckdb.DuckDBPyConnection, spec: TableSpec, name: str) -> str:
+    return f"{_schema(db, spec)}.{quoted(name)}"

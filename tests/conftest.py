@@ -1,0 +1,120 @@
+"""Keep every test away from the person's own Airflow and settings; start emulators."""
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+# Airflow reads these when it is first imported, which is before any fixture runs.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "VISION_BATCH_", "AI_STUDIO_"))]:
+    del os.environ[_name]
+_home = tempfile.mkdtemp(prefix="vision-batch-tests-")
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
+os.environ["AIRFLOW_HOME"] = _home
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(PROJECT / "dags")
+os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(PROJECT / "plugins")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """Give the folder of the project."""
+    return PROJECT
+
+
+@dataclass
+class RunningEmulator:
+    """A real emulator process on free ports, with its own state folder."""
+
+    state: Path
+    options: tuple[str, ...] = ()
+    process: subprocess.Popen[str] | None = None
+    grpc: str = ""
+    http: str = ""
+
+    def start(self, *options: str) -> None:
+        """Start it (again, on the same state) and prove that it is ours: its own line, and its health."""
+        self.options = options or self.options
+        command = [sys.executable, "-m", "vision_batch.emulator", "--state", str(self.state), "--end-with-stdin"]
+        self.process = subprocess.Popen(
+            [*command, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        line = json.loads(self.process.stdout.readline())
+        self.grpc, self.http = line["grpc"], line["http"]
+        assert self._get("health")["status"] == "ok"
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it by its process id and return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait(timeout=20)
+
+    def bill(self, *, rows: bool = False) -> list[dict[str, Any]]:
+        return self._get("bill?rows=1" if rows else "bill")["jobs"]
+
+    def refused(self) -> list[dict[str, Any]]:
+        return self._get("log")["refused"]
+
+    def scenario(self, name: str, times: int | None = 1, **params: Any) -> None:
+        body = json.dumps({"name": name, "times": times, "params": params}).encode()
+        request = urllib.request.Request(f"{self.http}/_emulator/scenario", body)
+        _DIRECT.open(request, timeout=10).close()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Give the scenarios that still wait for their occasion."""
+        return self._get("scenario")["active"]
+
+    def _get(self, page: str) -> Any:
+        with _DIRECT.open(f"{self.http}/_emulator/{page}", timeout=10) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def _emulators(new_folder: Callable[[], Path]) -> Iterator[Callable[..., RunningEmulator]]:
+    started: list[RunningEmulator] = []
+
+    def start(*options: str, speed: float = 600) -> RunningEmulator:
+        emulator = RunningEmulator(new_folder())
+        started.append(emulator)
+        emulator.start("--speed", f"{speed:g}", *options)
+        return emulator
+
+    try:
+        yield start
+    finally:
+        for emulator in started:
+            if emulator.process is not None:
+                emulator.stop()
+
+
+@pytest.fixture
+def emulator(tmp_path_factory) -> Iterator[Callable[..., RunningEmulator]]:
+    """Give a function that starts an emulator: ``emulator("--api-key", "k", speed=600)``. It ends with the test."""
+    with _emulators(lambda: tmp_path_factory.mktemp("emulator")) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory) -> Iterator[Callable[..., RunningEmulator]]:
+    """Give the same function for fixtures of a wider scope. They end with the session."""
+    with _emulators(lambda: tmp_path_factory.mktemp("emulator")) as start:
+        yield start

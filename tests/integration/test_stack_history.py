@@ -1,0 +1,130 @@
+"""History by Airflow's own backfill, with packing: few jobs, each worth its minimum; then all reprocess modes.
+
+``BACKFILL_DAYS=365 pytest -s`` (``make backfill-year``) does it with a year.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import duckdb
+import httpx
+import pytest
+from PIL import Image
+
+from vision_batch.demo.stack import Stack
+from vision_batch.models import MINIMUM_JOB_TOKENS
+
+DAG = "photo-quality"
+COUNT = int(os.environ.get("BACKFILL_DAYS", "12"))
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 60 * COUNT)]
+
+DAYS = [str(date(2025, 1, 1) + timedelta(days=number)) for number in range(COUNT)]
+STARTS = [datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Moscow")) for day in DAYS]
+IMAGES = 20
+OVER = {"success", "failed"}
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, airflow_project) -> Iterator[Stack]:
+    """Run a stack whose enrichment packs, on an emulator with the service's own quotas."""
+    project = tmp_path_factory.mktemp("packed")
+    shutil.copytree(airflow_project / "dags", project / "dags")
+    (project / "plugins").symlink_to(airflow_project / "plugins", target_is_directory=True)
+    shutil.copytree(airflow_project / "include", project / "include")
+    for path in (project / "include" / "enrichments").iterdir():
+        if path.name != "photo_quality.yaml":
+            path.unlink()
+    declaration = project / "include" / "enrichments" / "photo_quality.yaml"
+    with declaration.open("a") as file:
+        file.write(f"\npack:\n  min_tokens: {MINIMUM_JOB_TOKENS}\n")
+    own = {"PYTHONPATH": str((airflow_project / "plugins").resolve())}
+    with Stack(tmp_path_factory.mktemp("history"), project, speed=600, schedule=False, environ=own) as stack:
+        for place, day in enumerate(DAYS):
+            folder = stack.bucket / day
+            folder.mkdir(parents=True)
+            for number in range(IMAGES):
+                colour = (place % 256, place // 256 * IMAGES + number, 128)
+                Image.new("RGB", (64, 48), colour).save(folder / f"{number:02d}.png")
+        yield stack
+
+
+def jobs(stack: Stack) -> list[dict]:
+    return httpx.get(f"{stack.emulator_url}/_emulator/bill", trust_env=False).json()["jobs"]
+
+
+def run_backfill(stack: Stack, eventually, first: int, last: int, **how) -> list[dict]:
+    """Backfill days and return their runs, in the order in which they started."""
+    backfill = stack.api.backfill(DAG, STARTS[first], STARTS[last], **how)
+
+    def ended():
+        stack.check()
+        return stack.api.call("GET", f"/backfills/{backfill}")["completed_at"]
+
+    eventually(ended, seconds=300 + 60 * (last - first))
+    wanted = {start.timestamp() for start in STARTS[first : last + 1]}
+    runs = stack.api._all(f"/dags/{DAG}/dagRuns", "dag_runs", {})
+    found = [run for run in runs if datetime.fromisoformat(run["logical_date"] or "1970-01-01").timestamp() in wanted]
+    assert {run["state"] for run in found} <= {"success"}
+    return sorted(found, key=lambda run: run["start_date"])
+
+
+def shard_tokens(stack: Stack) -> dict[str, int]:
+    with duckdb.connect(str(stack.warehouse), read_only=True) as db:
+        query = "SELECT job_id, sum(estimated_tokens) FROM enrichment.photo_quality GROUP BY 1"
+        return {job: int(tokens) for job, tokens in db.sql(query).fetchall()}
+
+
+@pytest.fixture(scope="module")
+def history(packed, eventually) -> Stack:
+    """Backfill everything, then send what waits."""
+    eventually(lambda: packed.api.dag(DAG), seconds=120)
+    packed.api.pause(DAG, paused=False)
+    runs = run_backfill(packed, eventually, 0, COUNT - 1)
+    assert len(runs) == COUNT
+    made = len(jobs(packed))
+    run_id = packed.api.trigger(DAG, conf={"partition_from": DAYS[0], "flush": True}, run_id="flush")
+    assert eventually(lambda: packed.api.run(DAG, run_id).state in OVER, seconds=300)
+    assert packed.api.run(DAG, run_id).state == "success"
+    assert len(jobs(packed)) - made in {0, 1}
+    return packed
+
+
+def test_a_backfill_of_single_days_makes_few_jobs_each_worth_its_minimum(history):
+    made = jobs(history)
+    answers = 300  # options.max_tokens, which the plan counts and the column estimated_tokens does not
+    tokens = {job["task_id"]: shard_tokens(history)[job["task_id"]] + answers * job["rows"] for job in made}
+    print(f"\n{COUNT} days, {COUNT * IMAGES} images, {len(made)} jobs, {sum(tokens.values())} tokens")  # noqa: T201 - for who measures a year
+
+    assert len(made) <= sum(tokens.values()) / MINIMUM_JOB_TOKENS + 1
+    assert all(each >= MINIMUM_JOB_TOKENS for each in list(tokens.values())[:-1])
+    with duckdb.connect(str(history.warehouse), read_only=True) as db:
+        query = """
+            SELECT "partition", count(*) FROM enrichment.photo_quality
+            WHERE status = 'answered' AND contains(image_uri, '/' || "partition" || '/') GROUP BY 1
+        """
+        assert dict(db.sql(query).fetchall()) == dict.fromkeys(DAYS, IMAGES)
+    log = httpx.get(f"{history.emulator_url}/_emulator/log", trust_env=False).json()["refused"]
+    assert log == []
+
+
+def test_backfilled_again_in_any_mode_newest_or_oldest_first_no_job_is_made(history, eventually):
+    made = jobs(history)
+    before = {run.run_id: run for run in history.api.runs(DAG)}
+    newest = run_backfill(history, eventually, COUNT - 5, COUNT - 1, run_backwards=True, max_active_runs=1)
+    assert [run["logical_date"] for run in newest] == sorted((run["logical_date"] for run in newest), reverse=True)
+    oldest = run_backfill(history, eventually, 0, 3, max_active_runs=1)
+    assert [run["logical_date"] for run in oldest] == sorted(run["logical_date"] for run in oldest)
+    # Nothing has failed, so these run nothing.
+    again = run_backfill(history, eventually, 0, 3, reprocess="failed")
+    assert [run["start_date"] for run in again] == [run["start_date"] for run in oldest]
+    again = run_backfill(history, eventually, 0, 3, reprocess="none")
+    assert [run["start_date"] for run in again] == [run["start_date"] for run in oldest]
+
+    run_id = history.api.trigger(DAG, conf={"partition_from": DAYS[0], "partition_to": DAYS[-1], "flush": True})
+    assert eventually(lambda: history.api.run(DAG, run_id).state in OVER, seconds=300)
+    assert history.api.run(DAG, run_id).state == "success"
+    assert {run.run_id for run in history.api.runs(DAG)} == {*before, run_id}
+    assert jobs(history) == made

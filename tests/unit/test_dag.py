@@ -1,0 +1,126 @@
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+from vision_batch.dag import build_dags
+from vision_batch.enrichment.reader import load_declaration
+from vision_batch.models import MODELS
+from vision_batch.operators.run import run_partitions
+
+
+@pytest.fixture
+def include(tmp_path, project) -> Path:
+    """Copy the project's declarations to a place where a test may add to them."""
+    return Path(shutil.copytree(project / "include", tmp_path / "include"))
+
+
+@pytest.fixture
+def dag(include):
+    return build_dags(include, environ={})["photo-quality"]
+
+
+def declare(include, name, **changes):
+    text = (include / "enrichments" / "photo_quality.yaml").read_text()
+    for old, new in {"photo-quality": name, **changes}.items():
+        text = text.replace(old, new)
+    (include / "enrichments" / f"{name}.yaml").write_text(text)
+
+
+def test_a_declaration_becomes_the_flow_of_the_design(dag):
+    edges = {task.task_id: sorted(task.downstream_task_ids) for task in dag.tasks}
+    assert edges == {
+        "plan": ["claim", "publish"],
+        "claim": ["publish", "shard.clean", "shard.load", "shard.prepare", "shard.submit"],
+        "shard.prepare": ["shard.submit"],
+        "shard.submit": ["shard.wait"],
+        "shard.wait": ["shard.load"],
+        "shard.load": ["publish", "shard.clean"],
+        "shard.clean": [],
+        "publish": [],
+    }
+    assert dag.get_task("shard.clean").is_teardown
+    assert dag.get_task("publish").trigger_rule == "all_done"
+
+
+def test_a_task_group_is_mapped_over_the_shards(dag):
+    assert {task.task_id for task in dag.tasks if not isinstance(task, MappedOperator)} >= {"plan", "claim", "publish"}
+    assert dag.task_group.get_child_by_label("shard").__class__.__name__ == "MappedTaskGroup"
+
+
+def test_the_schedule_cuts_intervals_in_the_declared_timezone_and_does_not_catch_up(dag):
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert str(dag.timetable.timezone) == "Europe/Moscow"
+    assert dag.catchup is False
+
+
+def test_the_model_is_a_dropdown_of_the_eight(dag):
+    schema = dag.params.get_param("model").schema
+    assert sorted(schema["enum"]) == sorted(MODELS)
+    assert schema["values_display"].keys() == MODELS.keys()
+    assert dag.params["model"] == "gemma-3-12b-it"
+    assert dag.params["partition_from"] is None
+
+
+def test_a_schedule_may_be_left_out(include):
+    declare(include, "by-hand", **{'schedule: "0 0 * * *"': "schedule: null"})
+    assert build_dags(include, environ={})["by-hand"].schedule is None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"name: broken\nmodel: [", "broken.yaml"),
+        (b"name: broken\nmodel: gemma-3-12b-it\n", "prompt"),
+        (b"\xff\xfe\x00", "broken.yaml"),
+        (b"", "broken.yaml"),
+        (b"- a\n- b\n", "broken.yaml"),
+    ],
+)
+def test_a_broken_declaration_becomes_a_dag_that_says_why_and_leaves_the_others_alone(include, body, words):
+    (include / "enrichments" / "broken.yaml").write_bytes(body)
+    dags = build_dags(include, environ={})
+    assert dags.keys() == {"photo-quality", "broken"}
+    assert dags["broken"].schedule is None
+    assert "broken" in dags["broken"].tags
+    assert words in dags["broken"].doc_md
+
+
+def test_two_declarations_of_one_name_do_not_replace_each_other_silently(include):
+    shutil.copy(include / "enrichments" / "photo_quality.yaml", include / "enrichments" / "a_copy.yaml")
+    dags = build_dags(include, environ={})
+    broken = [dag for dag in dags.values() if "broken" in dag.tags]
+    assert len(broken) == 1
+    assert "photo-quality" in broken[0].doc_md
+
+
+def test_a_missing_prompt_file_is_told_in_the_dag(include):
+    (include / "prompts" / "photo_quality.md").unlink()
+    [broken] = build_dags(include, environ={}).values()
+    assert "photo_quality.md" in broken.doc_md
+
+
+class Run:
+    run_after = datetime(2026, 11, 24, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("context", "partitions"),
+    [
+        ({"data_interval_start": datetime(2026, 11, 21, 21, tzinfo=UTC)}, ["2026-11-22"]),
+        ({"dag_run": Run()}, ["2026-11-23"]),
+        (
+            {"params": {"partition_from": "2026-11-20", "partition_to": "2026-11-22"}},
+            ["2026-11-20", "2026-11-21", "2026-11-22"],
+        ),
+        ({"params": {"partition_from": "2026-11-20"}}, ["2026-11-20"]),
+        ({"params": {"partition_to": "2026-11-20"}}, ["2026-11-20"]),
+    ],
+    ids=["scheduled", "by hand without dates", "from and to", "from only", "to only"],
+)
+def test_a_run_is_about(include, context, partitions):
+    path = include / "enrichments" / "photo_quality.yaml"
+    declaration = load_declaration(path, include_folder=include, environ={})
+    assert run_partitions(declaration, context) == partitions

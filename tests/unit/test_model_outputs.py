@@ -1,0 +1,55 @@
+"""What models really write, as somebody wrote it down who has not seen the parser: see data/model_outputs/README.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vision_batch.enrichment.answer import AnswerSchema
+from vision_batch.enrichment.parsing import ParsedAnswer, parse_answer
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "model_outputs"
+QUESTIONS = yaml.safe_load((FOLDER / "schemas.yaml").read_text())
+SCHEMAS = {name: AnswerSchema.model_validate({"fields": found["fields"]}) for name, found in QUESTIONS.items()}
+CORPUS = [json.loads(line) for line in (FOLDER / "corpus.jsonl").read_text().splitlines()]
+
+
+def parsed(case: dict[str, Any]) -> ParsedAnswer:
+    return parse_answer(SCHEMAS[case["schema"]], case["text"], QUESTIONS[case["schema"]]["language"])
+
+
+def by_column(declared: dict[str, Any], found: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """The right reading as columns: those of an object begin with its name."""
+    columns: dict[str, Any] = {}
+    for name, field in declared.items():
+        if field["type"] == "object":
+            columns |= by_column(field["fields"], found.get(name) or {}, f"{before}{name}_")
+        else:
+            columns[f"{before}{name}"] = found.get(name)
+    return columns
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=[case["id"] for case in CORPUS])
+def test_nothing_is_read_wrong(case):
+    answer = parsed(case)
+    if answer.status == "answered":
+        assert case["expected"]["status"] == "answered", case["why"]
+        right = by_column(QUESTIONS[case["schema"]]["fields"], case["expected"]["fields"])
+        assert json.loads(json.dumps(dict(answer.fields), default=str)) == right, case["why"]
+
+
+def test_nearly_everything_that_can_be_read_is_read(capsys):
+    answerable = [case for case in CORPUS if case["expected"]["status"] == "answered"]
+    lost = [f"{case['id']} ({case['why']})" for case in answerable if parsed(case).status == "invalid"]
+    rate = 1 - len(lost) / len(answerable)
+    with capsys.disabled():
+        print(  # noqa: T201 - the rate is what the corpus is for
+            f"\n{len(CORPUS)} model outputs: {len(answerable) - len(lost)} of {len(answerable)} answers read, {rate:.1%}; "
+            f"not read: {', '.join(lost) or 'none'}"
+        )
+    assert len(CORPUS) >= 200
+    assert rate >= 0.95

@@ -1,0 +1,381 @@
+"""What models write, and what is taken from it."""
+
+from __future__ import annotations
+
+import time
+from datetime import date
+
+import pytest
+
+from vision_batch.enrichment.answer import AnswerSchema
+from vision_batch.enrichment.parsing import MAX_TEXT_CHARACTERS, ParsedAnswer, parse_answer
+
+KIND = {"kind": {"type": "enum", "values": ["photo", "Drawing"], "description": "d"}}
+
+
+def schema(**fields: dict) -> AnswerSchema:
+    return AnswerSchema.model_validate(
+        {"fields": {name: {"description": "d", **each} for name, each in fields.items()}}
+    )
+
+
+def kind_of(text: str) -> str | None:
+    """Return the kind, or raise with the reason why the text is invalid."""
+    parsed = parse_answer(AnswerSchema.model_validate({"fields": KIND}), text)
+    if parsed.status == "invalid":
+        raise ValueError(parsed.error)
+    return parsed.fields["kind"]
+
+
+def value_of(text: str, **declared: object) -> object:
+    """Return the value of the only field; ``text`` is its JSON."""
+    parsed = parse_answer(schema(field=declared), f'{{"field": {text}}}')
+    if parsed.status == "invalid":
+        raise ValueError(parsed.error)
+    return parsed.fields["field"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind": "photo"}',
+        '  \n{"kind":"photo"}\n  ',
+        'Sure! Here you are: {"kind": "photo"} Anything else?',
+        '```json\n{"kind": "photo"}\n```',
+        '```\n{"kind": "photo"}\n```',
+        '```JSON {"kind": "photo"}```',
+        'Schema: {"kind": "string"}\n```json\n{"kind": "photo"}\n```',
+        '```json\n{"kind": "photo"}',
+        'A fence without an object ```here``` and {"kind": "photo"}',
+        '[{"kind": "photo"}]',
+        '{"kind": "photo"}\n{"kind": "photo"}',
+        '{"kind": "photo", "other": {"kind": "drawing", "deep": [1, {}]}}',
+        '{"kind": "photo", "kind": "photo"}',
+        'Braces {like these} or {} are not it. {"kind": "photo"}',
+        '"{\\"kind\\": \\"photo\\"}"',
+        '{\\n \\"kind\\": \\"photo\\"}',
+        '<think>Perhaps {"kind": "drawing"}?</think>{"kind": "photo"}',
+        '<Thinking>{"kind": "drawing"}</THINKING> {"kind": "photo"}',
+        'perhaps {"kind": "drawing"}</think>{"kind": "photo"}',
+        '{"kind": "photo"}<think>or {"kind": "drawing"}',
+        '{"kind": " PHOTO "}',
+        "{'kind': 'photo'}",
+        '{"kind": "photo",}',
+        '[{"kind": "photo"},]',
+        '{kind: "photo"}',
+        '{"kind": photo}',
+        "{“kind”: «photo»}",
+        "{„kind“: ‘photo’}",
+        '{"Kind": "photo"}',
+        '{"kind": "рhоtо"}',
+        '{"kind": "photo."}',
+        '\ufeff{"kind": "photo"}',
+        '\ufeff```json\n{"kind": "photo"}',
+        '{\n  // what it is\n  "kind": "photo", # sure\n  /* "kind": "drawing" */\n}',
+        '{"kind": "photo", "x": -Infinity}',
+        '{"kind": "photo", "x": ' + "9" * 5000 + "}",
+        '{"kind": "photo"} {"kind": "PHOTO"}',
+        '{"kind": "photo", "kind ": "photo", "x": None, "y": True}',
+        '{"kind": "string"}\n{"kind": "photo"}',
+        '{"kind": "строка"}\n{"kind": "photo"}',
+        '{"kind": "photo" | "Drawing"}\n{"kind": "photo"}',
+        '{"kind": "photo|drawing"}\n{"kind": "photo"}',
+        '{"kind": ["photo", "Drawing"]}\n{"kind": "photo"}',
+        '{"kind": "<one of them>"}\n{"kind": "photo"}',
+        '{"kind": {"type": "string", "enum": ["photo", "Drawing"]}}\n{"kind": "photo"}',
+        '{"type": "object", "properties": {"kind": {"type": "string"}}, "kind": 1}\n{"kind": "photo"}',
+        '◁think▷{"kind": "drawing"}◁/think▷{"kind": "photo"}',
+        '[THINK]{"kind": "drawing"}[/THINK]{"kind": "photo"}',
+    ],
+)
+def test_one_object_is_found(text):
+    assert kind_of(text) == "photo"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no JSON object"),
+        ("I cannot see the image.", "no JSON object"),
+        ('"photo"', "no JSON object"),
+        ("null", "no JSON object"),
+        ("{}", "no JSON object"),
+        ('{"answer": {"kind": "photo"}}', "no JSON object"),
+        ('{"a": 1} {"b": 2}', "no JSON object"),
+        ('{"a": 1} {"kind": "photo"}', "2 different JSON objects"),
+        ("{'format': 'is a brace } here'} {\"kind\": \"photo\"}", "2 different JSON objects"),
+        ('{"kind": "pho', "at character 0 is cut off"),
+        ('{"kind": "photo"', "at character 0 is cut off"),
+        ('{"list": [{"kind": "photo"}, {"ki', "at character 0 is cut off"),
+        ('[{"kind": "photo"}', "the list around the JSON object at character 1 is cut off"),
+        ('[{"kind": "photo"}, {"kind": "photo"}, ', "the list around the JSON object at character 20 is cut off"),
+        ('{"kind": "photo"} {"kind": "dra', "at character 18 is cut off"),
+        ("{'kind': 'photo'} {“kind': 'drawing'}", "at character 18 is cut off"),
+        ('{"kind": "photo"} {"kind": "drawing" or so}', "at character 18 has no comma"),
+        ('{"note": "x" y", "inner": {"kind": "photo"}}', "at character 0 is cut off"),
+        ('{"kind": "photo",, "x": 1}', "has no name of a field"),
+        ('{"kind": }', "has no value"),
+        ('{"kind" "photo", kind: 1}', "has no ':'"),
+        ("{'kind': 'photo', 'note': 'it's'}", "has no comma"),
+        ('{"kind": "photo" /* and so on }', "is cut off"),
+        ('{"kind": "\\photo", /* \\p is no escape */}', "escape that JSON does not know"),
+        ('<think>{"kind": "photo"} but then', "no JSON object"),
+        ('{"kind": "photo"} or {"kind": "drawing"}', "2 different JSON objects"),
+        ('```{"kind": "photo"}``` ```{"kind": null}```', "2 different JSON objects"),
+        ('{"kind": "photo", "kind": "drawing"}', "gives 'kind' two different values"),
+        ('{"kind": "photo", "Kind": "drawing"}', "field 'kind' has two different values"),
+        ('{"kind": true, "kind": 1}', "gives 'kind' two different values"),
+        ('{"kind": true} {"kind": 1}', "2 different JSON objects"),
+        ('{"kind": "cat"}', "field 'kind' is \"cat\"; allowed: 'photo' or 'Drawing'"),
+        ('{"kind": ["photo"]}', "allowed: 'photo' or 'Drawing'"),
+        ('{"kind": NaN}', "field 'kind' is \"NaN\"; allowed"),
+        ('{"kind": ' + "[" * 100_000 + "}", "nested too deeply"),
+        ('{"kind": ' * 20_000, "cut off"),
+        ('{"kind": ' * 40_000 + "}" * 40_000, "characters; allowed are"),
+        ('{"kind": ' * 100 + '"photo"' + "}" * 100, "allowed: 'photo' or 'Drawing'"),
+        ("{kind: " * 100 + '"photo"' + "}" * 100, "nested too deeply"),
+        ("x" * (MAX_TEXT_CHARACTERS + 1), "200001 characters; allowed are 200000"),
+    ],
+)
+def test_what_is_not_certain_is_invalid(text, reason):
+    with pytest.raises(ValueError, match=reason.replace("(", r"\(")):
+        kind_of(text)
+
+
+TEXTS = {"type": "string"}
+WHOLE = {"type": "integer", "minimum": -10, "maximum": 1234567}
+REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "expected"),
+    [
+        ('"a"', TEXTS, "a"),
+        ('""', TEXTS, ""),
+        ("null", TEXTS, None),
+        ('"a\\u0000b"', TEXTS, "ab"),
+        ('"a\\_b", // sure\n', TEXTS, "a_b"),
+        ("5", TEXTS, "5"),
+        ('"half \\ud83d of one"', TEXTS, "half ? of one"),
+        ('"\\ud83d\\ude00"', TEXTS, "😀"),
+        ("5", WHOLE, 5),
+        ("5.0", WHOLE, 5),
+        ('" 5 "', WHOLE, 5),
+        ('"-7"', WHOLE, -7),
+        ('"1 234"', WHOLE, 1234),
+        ('"1\u00a0234"', WHOLE, 1234),
+        ('""', WHOLE, None),
+        ("null", WHOLE, None),
+        ("1e3", WHOLE, 1000),
+        ("1", REAL, 1.0),
+        ('"1,5"', REAL, 1.5),
+        ('"1.5"', REAL, 1.5),
+        ('"1,5 кг"', REAL, 1.5),
+        ("true", {"type": "boolean"}, True),
+        ('"Да"', {"type": "boolean"}, True),
+        ('"НЕТ"', {"type": "boolean"}, False),
+        ('"no"', {"type": "boolean"}, False),
+        ('" "', {"type": "boolean"}, None),
+        ("1,5", REAL, 1.5),
+        ("1.5 кг, // it says\n", REAL, 1.5),
+        ('"1,5 килограмма"', REAL, 1.5),
+        ('"кг 1.5"', REAL, 1.5),
+        ("0,125", REAL, 0.125),
+        ('"−7"', WHOLE, -7),
+        ('"1,234,567"', WHOLE, 1234567),
+        ('"1.234.567,0"', WHOLE, 1234567),
+        ('"1 234,0"', WHOLE, 1234),
+        ("1 234", WHOLE, 1234),
+        ('"1 234 ₽"', WHOLE | {"unit": "руб."}, 1234),
+        ('"$12.50"', {"type": "number", "unit": "USD"}, 12.5),
+        ("None", WHOLE, None),
+        ('"null"', WHOLE, None),
+        ("True", {"type": "boolean"}, True),
+        ("нет", {"type": "boolean"}, False),
+        ('"none"', {"type": "enum", "values": ["none", "some"]}, "none"),
+        ("2", {"type": "enum", "values": ["1", "2"]}, "2"),
+        ("2026-11-22", {"type": "date"}, date(2026, 11, 22)),
+        ('"2026-11-22"', {"type": "date"}, date(2026, 11, 22)),
+        ('"c"', {"type": "enum", "values": [" C ", "d"]}, " C "),
+        ('"СВЕТЛО"', {"type": "enum", "values": ["темно", "светло"]}, "светло"),
+    ],
+)
+def test_values_become_the_column_type(text, declared, expected):
+    found = value_of(text, **declared)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "reason"),
+    [
+        ("5.0", TEXTS, "field 'field' is 5.0; allowed: a text"),
+        ('["a"]', TEXTS, "allowed: a text"),
+        ("null", TEXTS | {"required": True}, "'field' is required and has no value"),
+        ('" "', WHOLE | {"required": True}, "'field' is required and has no value"),
+        ("true", WHOLE, "allowed: a number"),
+        ('"five"', WHOLE, 'is "five"; allowed: a number'),
+        ("5.5", WHOLE, "allowed: a whole number"),
+        ("-11", WHOLE, "allowed: at least -10"),
+        ("1234568", WHOLE, "allowed: at most 1234567"),
+        ("2.500001", REAL, "allowed: at most 2.5"),
+        ('"1,234"', REAL, "allowed: a number"),
+        ('"1.234"', REAL, "allowed: a number"),
+        ("1,234", REAL, "allowed: a number"),
+        ("~1", REAL, "allowed: a number"),
+        ('"около 1"', REAL, "allowed: a number"),
+        ('"1-2"', REAL, "allowed: a number"),
+        ("1..2", REAL, "allowed: a number"),
+        ('"один"', REAL, "allowed: a number, in кг or without a unit"),
+        ('"1 m"', WHOLE, "allowed: a number"),
+        ("NaN", REAL, "allowed: a number"),
+        ('"1 23"', REAL, "allowed: a number"),
+        ('"1,5 г"', REAL, "allowed: a number"),
+        ('"NaN"', REAL, "allowed: a number"),
+        ("1e999", REAL, "allowed: a number of ordinary size"),
+        ("9" * 400, REAL, "allowed: a number of ordinary size"),
+        ("9007199254740992", {"type": "integer"}, "allowed: a number of ordinary size"),
+        ('"' + "9" * 5000 + '"', {"type": "integer"}, "allowed: a number"),
+        ("1", {"type": "boolean"}, "allowed: true or false"),
+        ('"возможно"', {"type": "boolean"}, "allowed: true or false"),
+        ('"03.04.2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"03/04/2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22.11.26"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22.11.2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"2026/11/22"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22 ноября 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"2026-02-30"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"2026-11-22T10:00"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ("20261122", {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"null"', TEXTS, "allowed: a text, or null without quotes"),
+        ("word", TEXTS, 'is "word"; allowed: a text'),
+        ('"string"', TEXTS, "no JSON object"),
+        ("[" * 300 + "]" * 300, TEXTS, "allowed: a text"),
+    ],
+)
+def test_values_that_do_not_fit_are_invalid(text, declared, reason):
+    with pytest.raises(ValueError, match=reason):
+        value_of(text, **declared)
+
+
+def test_every_declared_field_is_there_and_no_other():
+    parsed = parse_answer(schema(a=TEXTS, b=TEXTS), '{"b": "x", "c": 1}')
+    assert parsed == ParsedAnswer("answered", {"a": None, "b": "x"})
+
+
+def test_one_wrong_field_makes_the_answer_invalid_and_gives_no_values():
+    parsed = parse_answer(schema(a=TEXTS, b=WHOLE), '{"a": "x", "b": "many"}')
+    assert parsed == ParsedAnswer("invalid", {}, "field 'b' is \"many\"; allowed: a number")
+
+
+def test_reasons_can_be_stored():
+    error = parse_answer(schema(a=WHOLE), '{"a": "\\ud800\\u0000' + "x" * 1000 + '"}').error
+    assert error.encode()
+    assert "\0" not in error
+    assert len(error) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```" + " " * 199_000,
+        "```json" * 28_000,
+        "<think>" * 28_000,
+        "{" * 200_000,
+        '{"kind": {' * 19_000,
+        '{"a"}' * 39_000,
+        '{"kind": null}' * 14_000,
+        '"' * 200_000,
+        "\\" * 200_000,
+        '{"kind": "' + "9 " * 99_000 + '"}',
+        "{“}" * 66_000,
+        "{//}" * 50_000,
+        "{/*}" * 50_000,
+        "{/**/}" * 33_000,
+        "{'a': b'}" * 22_000,
+        "{a: 1}" * 33_000,
+        "[{" * 100_000,
+        "{kind:[" * 28_000,
+        "{x:" + "[" * 199_000,
+        "{" + "a" * 199_000,
+        "{ " * 100_000,
+        "<think>{" * 25_000,
+        "[1,5" * 49_000,
+        "[1" + ",5" * 99_000,
+        "".join(f'{{"kind": {number}}}' for number in range(12_000)),
+        '{"kind": "x", ' + "kind" * 49_000 + "}",
+        '{"kind" y}' + '{"kin' * 39_000,
+        '{"note": ' + "1," * 99_000 + "}",
+        '{"kind": ' + "1 " * 99_000 + "}",
+    ],
+)
+def test_texts_of_models_that_run_wild_take_no_time(text):
+    began = time.process_time()
+    parse_answer(schema(**KIND, marks={"type": "list", "items": "number"}), text)
+    assert time.process_time() - began < 5
+
+
+LABEL = {
+    "colours": {"type": "list", "items": "enum", "values": ["red", "blue"]},
+    "marks": {"type": "list", "items": "number", "minimum": 0, "unit": "кг", "required": True},
+    "label": {
+        "type": "object",
+        "fields": {
+            "text": {"type": "string", "description": "its text", "required": True},
+            "size": {
+                "type": "object",
+                "description": "d",
+                "fields": {"width": {"type": "integer", "description": "d"}},
+            },
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"marks": []}', (None, [], None, None)),
+        ('{"marks": [1, "2,5 кг", 3.5,], "colours": ["RED", "blue"]}', (["red", "blue"], [1.0, 2.5, 3.5], None, None)),
+        ('{"marks": [1], "label": {"text": "a", "size": {"width": "7"}}}', (None, [1.0], "a", 7)),
+        ("{'marks': [1], 'label': {'Text': 'a', 'size': None}}", (None, [1.0], "a", None)),
+        (
+            '{"colours": ["red | blue"], "marks": ["number"], "label": {"text": "string"}} {"marks": [0]}',
+            (None, [0.0], None, None),
+        ),
+    ],
+)
+def test_lists_and_objects(text, expected):
+    parsed = parse_answer(schema(**LABEL), text)
+    assert parsed.status == "answered", parsed.error
+    assert parsed.fields == dict(zip(["colours", "marks", "label_text", "label_size_width"], expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"colours": []}', "field 'marks' is required and has no value"),
+        ('{"marks": 1}', "field 'marks' is 1; allowed: a list"),
+        ('{"marks": {"1": 2}}', "allowed: a list"),
+        ('{"marks": [null]}', "field 'marks' is null; allowed: a number"),
+        ('{"marks": [-1]}', "allowed: at least 0"),
+        ('{"marks": [1,5, 2,5]}', "the list [1,5, 2,5] may have decimal commas"),
+        ('{"marks": [[1]]}', "allowed: a number"),
+        ('{"marks": [1, "2 г"]}', "allowed: a number, in кг"),
+        ('{"marks": [1], "colours": ["green"]}', "field 'colours' is \"green\"; allowed: 'red' or 'blue'"),
+        ('{"marks": [1], "label": {}}', "field 'label.text' is required and has no value"),
+        ('{"marks": [1], "label": "a"}', "field 'label' is \"a\"; allowed: an object"),
+        ('{"marks": [1], "label": {"text": "a", "size": {"width": "wide"}}}', "field 'label.size.width' is \"wide\""),
+        ('{"marks": [1], "label": {"text": "its text"}}', "allowed: a text, not what the field is"),
+        ('{"marks": [1], "label": {"text": "a", "TEXT": "b"}}', "field 'label.text' has two different values"),
+    ],
+)
+def test_lists_and_objects_that_are_invalid(text, reason):
+    parsed = parse_answer(schema(**LABEL), text)
+    assert reason in parsed.error
+
+
+@pytest.mark.parametrize(("language", "day"), [("ru", date(2026, 4, 3)), ("en", None)])
+def test_a_date_with_dots_is_certain_in_russian_only(language, day):
+    parsed = parse_answer(schema(day={"type": "date"}), '{"day": "03.04.2026"}', language)
+    assert parsed.fields.get("day") == day

@@ -1,0 +1,243 @@
+"""The trigger against a real emulator, under a detector of blocking calls."""
+
+import asyncio
+import json
+import re
+import time
+
+import airflow.sdk.execution_time.cache  # noqa: F401 - Airflow imports it on the loop, the first time
+import pytest
+from blockbuster import blockbuster_ctx
+
+from vision_batch.service.client import AIStudioClient
+from vision_batch.service.rows import request_line
+from vision_batch.service.sync import SyncAIStudioClient
+from vision_batch.service.types import ServiceConfig
+from vision_batch.triggers.job import VisionBatchTrigger
+
+MODEL = "gpt://b1gtests/gemma-3-12b-it/latest"
+TASK_TYPE = "ImageTextToTextGenerationRequest"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Nothing races these triggers, so they need not wait."""
+    monkeypatch.setattr("vision_batch.triggers.job.first_look_seconds", lambda: 0.05)
+
+
+@pytest.fixture
+def running(emulator, monkeypatch):
+    running = emulator("--api-key", "the-key", "--folder", "b1gtests", speed=2000)
+    connect(monkeypatch, running.grpc)
+    return running
+
+
+def connect(monkeypatch, endpoint, key="the-key"):
+    record = {"conn_type": "ai_studio", "password": key, "host": endpoint}
+    extra = {"folder_id": "b1gtests", "tls": False}
+    monkeypatch.setenv("AIRFLOW_CONN_VL", json.dumps({**record, "extra": extra}))
+
+
+@pytest.fixture
+def client(running):
+    with SyncAIStudioClient(ServiceConfig("b1gtests", api_key="the-key", endpoint=running.grpc, tls=False)) as client:
+        yield client
+
+
+@pytest.fixture
+def validating(client, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
+    dataset = client.create_dataset("trigger", TASK_TYPE, labels={})
+    client.upload(dataset.dataset_id, path)
+    return dataset.dataset_id, client.validate(dataset.dataset_id)
+
+
+@pytest.fixture
+def job(client, validating):
+    dataset_id, operation_id = validating
+    while not client.validation(operation_id).done:
+        time.sleep(0.05)
+    return client.submit(MODEL, dataset_id).job_id
+
+
+def trigger(**given):
+    return VisionBatchTrigger(conn_id="vl", poll_interval_seconds=0.05, **given)
+
+
+async def event_of(trigger):
+    with blockbuster_ctx("vision_batch"):
+        async for event in trigger.run():
+            return event.payload
+    return None
+
+
+async def test_it_tells_how_a_job_ended(job):
+    assert await event_of(trigger(subject="job", remote_id=job)) == {
+        "outcome": "ended",
+        "status": "COMPLETED",
+        "message": "",
+    }
+
+
+async def test_it_logs_once_how_far_a_job_is(job, capsys):
+    await event_of(trigger(subject="job", remote_id=job))
+    told = re.findall(rf"Job {job}: (.+?) \[", capsys.readouterr().out)
+    assert told  # which states are seen rests on how busy the machine is
+    assert len(told) == len(set(told))
+    shown = [line for line in told if "IN_PROGRESS" in line]
+    assert all(re.match(r"IN_PROGRESS, \d of 1 batches completed, about \d of 1 rows", line) for line in shown)
+
+
+async def test_it_tells_that_a_validation_ended(validating):
+    assert await event_of(trigger(subject="validation", remote_id=validating[1], dataset_id=validating[0])) == {
+        "outcome": "ended"
+    }
+
+
+@pytest.mark.usefixtures("running")
+async def test_it_tells_that_there_is_room():
+    needed = {"jobs": 10, "datasets": 100, "size_bytes": 300 * 10**9, "new_jobs": 0, "since": 0.0}
+    assert await event_of(trigger(subject="room", needed=needed)) == {"outcome": "ended"}
+
+
+@pytest.mark.parametrize(
+    ("needed", "words"),
+    [
+        ({"jobs": 11}, "10 of 11 jobs allowed now"),
+        ({"datasets": 101}, "100 of 101 datasets free"),
+        ({"size_bytes": 10**12}, "300000000000 of 1000000000000 bytes free"),
+        ({"new_jobs": 1, "since": 0.0}, "0 of 1 jobs started meanwhile"),
+    ],
+)
+@pytest.mark.usefixtures("running")
+async def test_it_waits_for_room_and_says_what_is_missing(needed, words):
+    waited = await event_of(trigger(subject="room", needed=needed, deadline=time.time() - 1))
+    assert waited == {"outcome": "timeout", "message": f"still waiting: {words}; waiting"}
+
+
+@pytest.mark.usefixtures("job")
+async def test_room_comes_with_a_job_that_somebody_makes():
+    assert await event_of(trigger(subject="room", needed={"new_jobs": 1, "since": 0.0})) == {"outcome": "ended"}
+
+
+async def test_it_stops_at_the_deadline(emulator, monkeypatch, tmp_path):
+    slow = emulator(speed=5)
+    connect(monkeypatch, slow.grpc)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
+    async with AIStudioClient(ServiceConfig("b1gtests", api_key="key", endpoint=slow.grpc, tls=False)) as client:
+        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
+        await client.upload(dataset.dataset_id, path)
+        operation = await client.validate(dataset.dataset_id)
+        payload = await event_of(
+            trigger(subject="validation", remote_id=operation, dataset_id=dataset.dataset_id, deadline=time.time() - 1)
+        )
+        assert payload["outcome"] == "timeout"
+        assert not (await client.validation(operation)).done
+
+
+async def test_a_deleted_dataset_ends_the_wait_for_its_validation(emulator, monkeypatch, tmp_path):
+    slow = emulator(speed=5)
+    connect(monkeypatch, slow.grpc)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
+    async with AIStudioClient(ServiceConfig("b1gtests", api_key="key", endpoint=slow.grpc, tls=False)) as client:
+        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
+        await client.upload(dataset.dataset_id, path)
+        operation = await client.validate(dataset.dataset_id)
+        await client.delete_dataset(dataset.dataset_id)
+        payload = await event_of(trigger(subject="validation", remote_id=operation, dataset_id=dataset.dataset_id))
+        assert payload["outcome"] == "error"
+        assert dataset.dataset_id in payload["message"]
+
+
+async def test_an_unknown_job_or_a_wrong_key_ends_the_wait_with_words(running, monkeypatch):
+    payload = await event_of(trigger(subject="job", remote_id="fbiunknown00000000"))
+    assert payload["outcome"] == "error"
+    connect(monkeypatch, running.grpc, key="wrong")
+    payload = await event_of(trigger(subject="room", needed={"jobs": 1}))
+    assert payload["outcome"] == "error"
+    assert "API key" in payload["message"]
+    assert "wrong" not in payload["message"]
+
+
+async def test_an_outage_is_waited_out(running, job):
+    running.stop()
+    waiting = asyncio.create_task(event_of(trigger(subject="job", remote_id=job)))
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    address = running.grpc
+    await asyncio.to_thread(running.start, *running.options, "--grpc-port", address.split(":")[1])
+    assert (await asyncio.wait_for(waiting, 60))["status"] == "COMPLETED"
+
+
+async def test_a_wait_that_ends_without_the_task_being_failed_keeps_the_paid_job(job, client):
+    stopped = trigger(subject="job", remote_id=job)
+    await stopped.on_kill()
+    while not (found := client.describe_job(job)).status.is_terminal:
+        await asyncio.sleep(0.05)
+    assert found.status.name == "COMPLETED"
+
+
+async def test_a_task_that_a_person_marked_as_failed_cancels_its_job(client, job, monkeypatch):
+    failed = trigger(subject="job", remote_id=job)
+
+    async def state():
+        return "failed"
+
+    monkeypatch.setattr(failed, "_own_task_state", state)
+    with blockbuster_ctx("vision_batch"):
+        await failed.on_kill()
+    assert client.describe_job(job).status.name in {"CANCELED", "COMPLETED"}
+
+
+async def test_a_job_that_refuses_to_be_cancelled_is_asked_again_for_longer_than_airflow_waits(
+    emulator, monkeypatch, tmp_path
+):
+    slow = emulator("--api-key", "the-key", "--folder", "b1gtests", speed=60)
+    slow.scenario("cancel_refused_before_in_progress", times=None)
+    connect(monkeypatch, slow.grpc)
+    config = ServiceConfig("b1gtests", api_key="the-key", endpoint=slow.grpc, tls=False)
+    async with AIStudioClient(config) as client:
+        path = tmp_path / "rows.jsonl"
+        path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
+        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
+        await client.upload(dataset.dataset_id, path)
+        operation = await client.validate(dataset.dataset_id)
+        while not (await client.validation(operation)).done:
+            await asyncio.sleep(0.1)
+        job = (await client.submit(MODEL, dataset.dataset_id)).job_id
+        failed = trigger(subject="job", remote_id=job)
+
+        async def state():
+            return "failed"
+
+        monkeypatch.setattr(failed, "_own_task_state", state)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(failed.on_kill(), 0.2)
+        assert not (await client.describe_job(job)).status.is_terminal
+        while not (found := await client.describe_job(job)).status.is_terminal:
+            await asyncio.sleep(0.1)
+    assert found.status.name == "CANCELED"
+    assert slow.refused()[0]["code"] == "FAILED_PRECONDITION"
+
+
+def test_what_is_serialized_holds_ids_and_times_only():
+    path, given = trigger(subject="job", remote_id="fbi1", deadline=5.0).serialize()
+    assert path == "vision_batch.triggers.job.VisionBatchTrigger"
+    assert given == {
+        "conn_id": "vl",
+        "subject": "job",
+        "remote_id": "fbi1",
+        "dataset_id": "",
+        "needed": {},
+        "poll_interval_seconds": 0.05,
+        "deadline": 5.0,
+    }
+
+
+PIXEL = (
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc000000301"
+    "0100c9fe92ef0000000049454e44ae426082"
+)

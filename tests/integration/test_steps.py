@@ -81,6 +81,22 @@ def test_every_step_may_be_repeated_at_any_time(enrichment):
     assert len(enrichment.rows()) == 1
 
 
+def test_what_another_run_settles_between_two_tries_to_claim_is_not_claimed_again(enrichment, monkeypatch):
+    """The other run opens, loads and closes its shard after this one has looked, before it swaps open.json."""
+    enrichment.picture(DAYS[0], "a.png")
+    uri = plan(enrichment.resources, DAYS).uri
+    others = iter(["quicker"])
+
+    def be_overtaken(point):
+        if point == "before_claim" and (run_id := next(others, None)) is not None:
+            enrichment.run(run_id=run_id)
+
+    monkeypatch.setattr("vision_batch.steps.claim.crash_point", be_overtaken)
+    claimed = claim(enrichment.resources, uri, DAYS, "slower")
+    assert (claimed.shards, claimed.dropped) == ((), 1)
+    assert enrichment.resources.work().open_shards() == {}
+
+
 def test_equal_content_is_asked_once_and_a_copy_of_an_answered_image_never(enrichment):
     enrichment.picture(DAYS[0], "a.png")
     enrichment.picture(DAYS[0], "same.png")

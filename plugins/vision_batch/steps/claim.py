@@ -69,6 +69,9 @@ def claim(resources: Resources, plan_uri: str, partitions: Sequence[str], run_id
 class _Claiming:
     """Make claims of a plan's shards, one after another, as often as ``open.json`` has to be swapped.
 
+    What is settled is looked up anew for each swap: between two tries another run may have opened a shard, loaded and
+    closed it, and then the answers alone tell of it.
+
     :param taken: gets the items of open shards. None is ever taken out: a shard that is closed meanwhile has settled
         its items later than they were looked up here.
     """
@@ -77,7 +80,6 @@ class _Claiming:
         self._resources, self._planned, self._run_id = resources, planned, run_id
         self._work = resources.work()
         self._taken, self._seen = taken, set[str]()
-        self._settled: dict[int, frozenset[str]] = {}
         self.made: dict[str, OpenShard] = {}
         self.waiting: Counter[str] = Counter()
         self._waiting_tokens: Counter[str] = Counter()
@@ -94,9 +96,9 @@ class _Claiming:
         """Return the state with the plan's shards in it."""
         self.see(found.shards)
         self.made, self.waiting, self._waiting_tokens, self._led = {}, Counter(), Counter(), set()
-        self._wait(self._free(-1, self._planned.waiting))
-        for number, items in enumerate(self._planned.each_shard()):
-            free = self._free(number, items)
+        self._wait(self._free(self._planned.waiting))
+        for items in self._planned.each_shard():
+            free = self._free(items)
             leading = [item for item in free if not self._planned.rides(item)]
             if is_below(leading, self._planned.floor_tokens):
                 self._wait(leading)  # what others have left of it
@@ -109,13 +111,11 @@ class _Claiming:
             return replace(found, shards={**found.shards, **self.made})
         return OpenState({**found.shards, **self.made}, self._all_waiting(found), self._all_unannounced(found))
 
-    def _free(self, number: int, items: Sequence[ManifestItem]) -> list[ManifestItem]:
-        """Leave out what others have claimed or settled since the plan; settled items are looked up once."""
-        if number not in self._settled:
-            known = settled_items(self._resources, (item.item_key for item in items))
-            self._settled[number] = frozenset(item.item_key for item in items if _settled_since(item, known))
-        gone = self._settled[number] | self._taken.among(item.item_key for item in items)
-        return [item for item in items if item.item_key not in gone]
+    def _free(self, items: Sequence[ManifestItem]) -> list[ManifestItem]:
+        """Leave out what others have claimed or settled since the plan."""
+        known = settled_items(self._resources, (item.item_key for item in items))
+        taken = self._taken.among(item.item_key for item in items)
+        return [item for item in items if item.item_key not in taken and not _settled_since(item, known)]
 
     def _make(self, items: list[ManifestItem]) -> None:
         key, items = _never_closed(self._resources, self._work, items)

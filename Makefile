@@ -13,13 +13,15 @@ IMAGES ?=
 # For `make fuzz`: how long, and where chance begins.
 SECONDS ?= 600
 SEED ?= 0
+# For `make explore`: how often.
+ROUNDS ?= 20
 # For `make oracle`: a Python with the extra "oracle", which is large and stays out of the lock files.
 ORACLE_PYTHON ?= $(PYTHON)
 # Further words for pytest, such as TESTS="-k join".
 TESTS ?=
 images_option = $(if $(IMAGES),--images "$(IMAGES)")
 
-.PHONY: help install install-dev demo real up down env test test-all test-clickhouse test-cluster screenshots browser crash-matrix backfill-year schema lint format bench fuzz oracle lock clean
+.PHONY: help install install-dev demo real up down env test test-all test-clickhouse test-cluster screenshots browser crash-matrix backfill-year schema lint format bench explore fuzz oracle lock clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +88,9 @@ format: $(VENV)/.installed-dev ## Format the code
 
 bench: $(VENV)/.installed-dev ## Run the benchmarks
 	@shopt -s nullglob; for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) "$$script"; done
+
+explore: $(VENV)/.installed-dev ## Try the property tests on new random examples (ROUNDS=20)
+	for round in $$(seq $(ROUNDS)); do $(PYTHON) -m pytest -q --hypothesis-profile exploring -n 2 tests/property $(TESTS); done
 
 fuzz: $(VENV)/.installed-dev ## Prepare mutated pictures for 10 minutes (SECONDS=600 SEED=0)
 	$(PYTHON) tests/images/fuzz_images.py --seconds $(SECONDS) --seed $(SEED)

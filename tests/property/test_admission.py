@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vision_batch.service.admission import (
@@ -112,13 +112,21 @@ def test_somebody_always_goes_where_there_is_room(folder):
         assert admit_dataset(only, waiting[0].shard, NOW) is None
 
 
+ONE_PLACE = QuotaLimits(jobs_per_hour=1, jobs_per_day=1, datasets=2, total_bytes=2 * GB)
+DEAD = tuple(
+    Claim(f"any/{number:02}", NOW, Stage.READY, timedelta(days=9), GB, GB, NOW - DRAFT) for number in range(20)
+)
+
+
 @settings(max_examples=100, deadline=None)
 @given(folders(quiet=timedelta(days=9)), st.integers(0, 20))
+@example(Folder(DEAD, (), (), ONE_PLACE, max_prepared=1), 1)
 def test_claims_that_are_dead_for_days_hold_nobody_back(folder, jobs):
-    """One newcomer behind any number of dead claims, and jobs that others made hours ago: it goes."""
+    """One newcomer behind any number of dead claims, each of which has let a turn pass: it goes."""
     dead = [replace(claim, drafted_at=claim.drafted_at and claim.drafted_at - DRAFT) for claim in folder.claims]
     dead = [claim for claim in dead if claim.stage is not Stage.SUBMITTING]
-    made = tuple(job(number, timedelta(hours=25, minutes=number)) for number in range(jobs))
+    turns = (len(dead) + 1) * TURN  # since the last of the jobs has left the day's window
+    made = tuple(job(number, timedelta(days=1, minutes=number) + turns) for number in range(jobs))
     for stage, admit in ((Stage.WAITING, admit_dataset), (Stage.READY, admit_job)):
         newcomer = Claim("new/1", NOW, stage, size_bytes=GB, drafted_at=None if stage is Stage.WAITING else NOW)
         calm = replace(folder, claims=(*dead, newcomer), jobs=made, datasets=())

@@ -20,6 +20,7 @@ from vision_batch.enrichment.page import broken_page, page_of
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.errors import DeclarationError, VisionBatchError
 from vision_batch.form import run_form
+from vision_batch.operators.approve import VisionBatchApproveOperator
 from vision_batch.operators.janitor import VisionBatchFlushOperator, VisionBatchJanitorOperator
 from vision_batch.operators.run import VisionBatchClaimOperator, VisionBatchPlanOperator, VisionBatchPublishOperator
 from vision_batch.operators.shard import VisionBatchCleanOperator, VisionBatchLoadOperator, VisionBatchPrepareOperator
@@ -67,7 +68,7 @@ def build_dags(include_folder: Path, environ: Mapping[str, str] | None = None) -
 
 
 def build_dag(declaration: Declaration) -> DAG:
-    """Build the DAG of one enrichment: plan, claim, a mapped group of tasks per shard, publish."""
+    """Build the DAG of one enrichment: plan, approve with a budget, claim, a mapped group per shard, publish."""
     with DAG(
         dag_id=declaration.name,
         description=declaration.description,
@@ -82,7 +83,11 @@ def build_dag(declaration: Declaration) -> DAG:
         render_template_as_native_obj=True,
     ) as dag:
         plan = VisionBatchPlanOperator(task_id="plan", declaration=declaration)
-        claim = VisionBatchClaimOperator(task_id="claim", declaration=declaration, plan=plan.output)
+        approval = None
+        if declaration.budget.asks:
+            approve = VisionBatchApproveOperator(task_id="approve", declaration=declaration, plan=plan.output)
+            approval = approve.output
+        claim = VisionBatchClaimOperator(task_id="claim", declaration=declaration, plan=plan.output, approval=approval)
 
         @task_group(group_id="shard")
         def bring_forward(shard: str) -> None:

@@ -13,6 +13,7 @@ Whether a retry can help is a type::
     │   ├── NotFoundError             the service does not know the id
     │   ├── RequestRefusedError       the service refused the request as it stands
     │   ├── DatasetInvalidError       the service's validation refused rows
+    │   ├── BudgetExceededError       a plan costs more than its budget allows
     │   ├── JobDeadError              the job ended as FAILED or CANCELED
     │   ├── ReconcileError            rows sent and rows settled do not add up
     │   └── SchemaConflictError       the destination's columns contradict the declaration
@@ -81,6 +82,10 @@ class RequestRefusedError(FinalError):
 
 class DatasetInvalidError(FinalError):
     """Carry the service's validation errors, with their row numbers."""
+
+
+class BudgetExceededError(FinalError):
+    """Give the bounds that a plan goes above, and its cost. Nothing has been claimed or paid."""
 
 
 class JobDeadError(FinalError):

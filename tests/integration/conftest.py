@@ -21,6 +21,17 @@ EVERY_MINUTE = {
     "/{partition}/": "/{partition}/\n  partition_format: '%Y-%m-%dT%H-%M'",
     "enrichment.photo_quality": "enrichment.every_minute",
 }
+BUDGETED = {
+    "name: photo-quality": "name: budgeted",
+    'schedule: "0 0 * * *"': "schedule: null",
+    "enrichment.photo_quality": "enrichment.budgeted",
+    "limits:": "budget: {per_run: 150}\n\nlimits:",
+}
+HURRIED = {
+    **BUDGETED,
+    "name: photo-quality": "name: hurried",
+    "limits:": "budget: {per_run: 150, approve_within: PT1S}\n\nlimits:",
+}
 BROKEN = """\
 name: shelf-prices
 model: gema-3-12b
@@ -46,11 +57,12 @@ def airflow_project(tmp_path_factory) -> Path:
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "plugins").symlink_to(PROJECT / "plugins", target_is_directory=True)
     enrichments = folder / "include" / "enrichments"
-    text = (enrichments / "photo_quality.yaml").read_text()
-    for old, new in EVERY_MINUTE.items():
-        assert old in text
-        text = text.replace(old, new)
-    (enrichments / "every_minute.yaml").write_text(text)
+    for name, changes in {"every_minute": EVERY_MINUTE, "budgeted": BUDGETED, "hurried": HURRIED}.items():
+        text = (enrichments / "photo_quality.yaml").read_text()
+        for old, new in changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        (enrichments / f"{name}.yaml").write_text(text)
     (enrichments / "shelf_prices.yaml").write_text(BROKEN)
     return folder
 

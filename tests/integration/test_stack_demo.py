@@ -175,7 +175,7 @@ def test_one_job_at_a_service_is_priced_agreed_to_and_never_paid_for_twice(tmp_p
     code, output = real("no\n")
     assert code == 1
     assert "200,000 tokens" in output
-    assert "40.0 at your price" in output
+    assert "40 at your price" in output
     assert "nothing was paid" in output
     assert service.bill() == []
 

@@ -150,7 +150,7 @@ def judge(budget: Budget, cost: Cost, spent: Cost) -> Verdict:
     if budget.measure == "money" and cost.money is None:
         raise ConnectionInputError(
             "budget.measure is money, but the price of a billing unit is not known: give the connection its "
-            "Unit price, or the budget another measure (units or tokens)"
+            "Unit price (the command line: --unit-price), or the budget another measure (units or tokens)"
         )
     asked, other = cost.by(budget.measure), spent.by(budget.measure)
     per_run, per_month = _bound(budget.per_run), _bound(budget.per_month)

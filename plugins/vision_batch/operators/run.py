@@ -72,6 +72,8 @@ def skip_if_dry(context: Context) -> None:
 class VisionBatchPlanOperator(EnrichmentOperator):
     """Find out what has to be asked and what that costs. Changes nothing but a plan file in the work folder.
 
+    Fails if that is above the declared budget and nobody may approve it.
+
     :return: the plan's URI, counts and price.
     """
 
@@ -79,7 +81,9 @@ class VisionBatchPlanOperator(EnrichmentOperator):
         """Plan the run's partitions.
 
         :raises DeclarationError: if a param of the run is wrong.
+        :raises BudgetExceededError: if the plan is above the budget, and the declaration says that it fails then.
         """
+        from vision_batch.steps.budget import refuse  # noqa: PLC0415 - heavy
         from vision_batch.steps.plan import plan  # noqa: PLC0415 - heavy
         from vision_batch.steps.preview import lines  # noqa: PLC0415 - heavy
 
@@ -89,6 +93,8 @@ class VisionBatchPlanOperator(EnrichmentOperator):
         summary = plan(resources, partitions, flush=params.flush, newest_first=params.newest_first)
         for line in lines(summary):
             self.log.info("%s", line)
+        if summary.budget is not None and not (self.declaration.budget.asks or params.dry_run):
+            refuse(summary.budget, instead="Ask for fewer partitions, or declare more budget, or above: approve")
         return summary.as_dict()
 
 
@@ -96,14 +102,23 @@ class VisionBatchClaimOperator(EnrichmentOperator):
     """Claim what was planned, and adopt open shards that belong to the run or to nobody.
 
     :param plan: the output of the plan; templated.
+    :param approval: the output of the approval, where the budget asks for one; templated.
     :return: the shards' keys, to map over; ``None`` where the run had a shard before, see ``operators.places``.
     """
 
-    template_fields: Sequence[str] = ("plan",)
+    template_fields: Sequence[str] = ("plan", "approval")
 
-    def __init__(self, *, declaration: Declaration, plan: dict[str, Any] | XComArg, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        declaration: Declaration,
+        plan: dict[str, Any] | XComArg,
+        approval: XComArg | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(declaration=declaration, **kwargs)
         self.plan: Any = plan
+        self.approval: Any = approval
 
     def execute(self, context: Context) -> list[str | None]:
         """Claim."""
@@ -111,8 +126,11 @@ class VisionBatchClaimOperator(EnrichmentOperator):
 
         places = keep_places(context)
         skip_if_dry(context)
-        resources = self.open_resources(context, with_service=False)
-        claimed = claim(resources, self.plan["uri"], self.plan["partitions"], str(context["run_id"]))
+        # The connection has the price of a unit, in which a budget may be declared.
+        resources = self.open_resources(context, with_service=self.declaration.budget.is_set)
+        run_id = str(context["run_id"])
+        approved = self.approval is not None
+        claimed = claim(resources, self.plan["uri"], self.plan["partitions"], run_id, approved=approved)
         return fill_places(context, claimed.shards, places)
 
 

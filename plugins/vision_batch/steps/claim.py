@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from vision_batch.enrichment.candidates import KeySet
 from vision_batch.enrichment.identity import shard_key
 from vision_batch.enrichment.plan import SettledItem, is_below
+from vision_batch.enrichment.spending import price_of
 from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, Waiting, WorkFolder
 from vision_batch.shards.records import ManifestItem
+from vision_batch.steps.budget import judged, refuse
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.plan import PlanFile, read_plan, settled_items
 from vision_batch.steps.resources import Resources
@@ -36,17 +38,22 @@ class Claimed:
     waiting: int
 
 
-def claim(resources: Resources, plan_uri: str, partitions: Sequence[str], run_id: str) -> Claimed:
+def claim(
+    resources: Resources, plan_uri: str, partitions: Sequence[str], run_id: str, *, approved: bool = False
+) -> Claimed:
     """Swap the planned shards into ``open.json``, minus what was claimed or settled since the plan.
 
     Also returns every open shard with items of the run's partitions, and every one without a new event for
     ``limits.adopt_after``. Safe to call again: the same items make the same shard.
+
+    :param approved: whether a person let the plan go above the budget.
+    :raises BudgetExceededError: if nobody did, and it does, or would since other runs have claimed. Nothing is claimed.
     """
     work = resources.work()
     planned = read_plan(work, plan_uri)
     before = work.open_shards()
     with KeySet() as taken:
-        claiming = _Claiming(resources, planned, run_id, taken)
+        claiming = _Claiming(resources, planned, run_id, taken, approved=approved)
         claiming.see(before)
         after = work.change_open(claiming.change).shards
     crash_point("after_claim")
@@ -76,8 +83,8 @@ class _Claiming:
         its items later than they were looked up here.
     """
 
-    def __init__(self, resources: Resources, planned: PlanFile, run_id: str, taken: KeySet) -> None:
-        self._resources, self._planned, self._run_id = resources, planned, run_id
+    def __init__(self, resources: Resources, planned: PlanFile, run_id: str, taken: KeySet, *, approved: bool) -> None:
+        self._resources, self._planned, self._run_id, self._approved = resources, planned, run_id, approved
         self._work = resources.work()
         self._taken, self._seen = taken, set[str]()
         self.made: dict[str, OpenShard] = {}
@@ -96,6 +103,7 @@ class _Claiming:
         """Return the state with the plan's shards in it."""
         self.see(found.shards)
         self.made, self.waiting, self._waiting_tokens, self._led = {}, Counter(), Counter(), set()
+        self._tokens: list[list[int | None]] = []
         self._wait(self._free(self._planned.waiting))
         for items in self._planned.each_shard():
             free = self._free(items)
@@ -105,6 +113,7 @@ class _Claiming:
             elif leading:
                 self._make(free)
                 self._led.update(item.partition for item in leading)
+        self._stay_within_budget(found.shards)
         crash_point("before_claim")
         # A run with another question says nothing about the days that wait for the declared one.
         if not self._resources.declaration.own:
@@ -120,8 +129,19 @@ class _Claiming:
     def _make(self, items: list[ManifestItem]) -> None:
         key, items = _never_closed(self._resources, self._work, items)
         self.made[key] = _entry(self._resources, key, items, self._run_id)
+        self._tokens.append([item.tokens for item in items])
         self._work.shard(key).write_manifest(items, _question(self._resources))
         crash_point("after_manifest")
+
+    def _stay_within_budget(self, shards: OpenShards) -> None:
+        """Refuse to claim what other runs, which have claimed since the plan, have left no budget for."""
+        if self._approved or not self.made.keys() - shards.keys():
+            return
+        price = price_of(self._tokens, self._resources.model, self._resources.unit_price)
+        others = {key: entry for key, entry in shards.items() if key not in self.made}
+        verdict = judged(self._resources, price.cost, others)
+        if verdict is not None:
+            refuse(verdict, instead="Clear the task plan: what is left is planned and priced anew")
 
     def _wait(self, items: Sequence[ManifestItem]) -> None:
         self.waiting.update(item.partition for item in items)

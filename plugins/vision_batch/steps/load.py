@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.parsing import parse_answer
@@ -27,10 +27,14 @@ from vision_batch.shards.state import (
     Observed,
     next_step,
 )
+from vision_batch.steps.costs import RequestCosts, job_rows
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.observe import observe
 from vision_batch.steps.resources import Resources
 from vision_batch.steps.submit import cancel_all
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +111,7 @@ def _load(made: _Shard, job: Job | None) -> dict[str, int]:
 
 def _give_up(made: _Shard, given_up: GiveUp) -> dict[str, int]:
     if given_up.cancelled:
+        _note_jobs(made)
         made.folder.record_closed(given_up.reason)
         return {}
     job, joined = given_up.job, _NOTHING
@@ -170,23 +175,56 @@ def _merge(made: _Shard, found: _Results) -> dict[str, int]:
     records = made.folder.rows(made.rows_name)
     if len(records) != len(items) or {record.item_key for record in records} != items.keys():
         raise ReconcileError(f"shard {made.folder.key} has {len(items)} items, but {len(records)} of them have a fate")
-    copies = _copies(made, records)
+    copies, costs = _copies(made, records), RequestCosts(made.resources)
     answers: list[dict[str, Any]] = []
     for record in records:
         outcome = _outcome_of(made, record, copies, found)
         if outcome is not None:
-            answers.append({**_provenance(made, found.job, items[record.item_key], record), **outcome})
-    table, warehouse = made.resources.table(), made.resources.warehouse()
-    if answers:
-        crash_point("before_commit")
-        warehouse.load(table, pa.Table.from_pylist(answers, schema=table.arrow_schema()))
-        crash_point("after_commit")
+            provenance = _provenance(made, found.job, items[record.item_key], record)
+            answers.append({**provenance, **costs.charge(record, outcome.get("raw_text")), **outcome})
     counts = dict(Counter(str(answer["status"]) for answer in answers))
+    sent = Counter(str(answer["status"]) for answer in answers if answer["job_id"] is not None)
+    jobs = _job_rows(made, records, costs, answering=found.job, counts=sent)
+    if answers:
+        table = made.resources.table()
+        crash_point("before_commit")
+        made.resources.warehouse().load(table, pa.Table.from_pylist(answers, schema=table.arrow_schema()), jobs)
+        crash_point("after_commit")
     released = len(records) - len(answers)
     made.folder.record_loaded({"counts": counts, "released": released, "given_up": found.given_up})
     crash_point("after_loaded")
     log.info("Shard %s is loaded: %s, %d released.", made.folder.key, counts, released)
     return counts
+
+
+def _note_jobs(made: _Shard) -> None:
+    """Keep the books of jobs that brought no answers."""
+    records, costs, table = made.folder.rows(made.rows_name), RequestCosts(made.resources), made.resources.table()
+    for record in records:
+        costs.charge(record, None)
+    jobs = _job_rows(made, records, costs)
+    made.resources.warehouse().load(table, table.arrow_schema().empty_table(), jobs)
+
+
+def _job_rows(
+    made: _Shard,
+    records: Sequence[RowRecord],
+    costs: RequestCosts,
+    *,
+    answering: Job | None = None,
+    counts: Mapping[str, int] | None = None,
+) -> pa.Table:
+    return job_rows(
+        made.resources,
+        made.folder.key,
+        jobs=made.seen.jobs,
+        answering=answering,
+        items=made.folder.manifest(),
+        records=records,
+        counts=counts or {},
+        tokens=costs.tokens,
+        run_id=made.run_id,
+    )
 
 
 def _outcome_of(
@@ -244,16 +282,9 @@ def _provenance(made: _Shard, job: Job | None, item: ManifestItem, record: RowRe
         "attempt": item.attempt,
         "run_id": made.run_id,
         "input_id": item.input_id,
-        "estimated_tokens": record.tokens if sent else None,
-        "estimated_units": _units(made, record.tokens) if sent else None,
         "asked_at": _asked_at(made, job),
         "answered_at": job.finished_at if job and sent else None,
     }
-
-
-def _units(made: _Shard, tokens: int | None) -> float | None:
-    """Return tokens times the model's price coefficient, in thousands: what one unit price is paid for."""
-    return None if tokens is None else float(made.resources.model.price_coefficient) * tokens / 1000
 
 
 def _asked_at(made: _Shard, job: Job | None) -> datetime:

@@ -18,9 +18,10 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Turn, copies_in, take_turns
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.source import Item
-from vision_batch.enrichment.spending import Price, price_of
+from vision_batch.enrichment.spending import Price, Verdict, price_of
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
 from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
+from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import items_of
 from vision_batch.steps.partitions import partitions_before
 from vision_batch.steps.repair import find_riders
@@ -47,6 +48,7 @@ class PlanSummary:
     :param repair_tokens: what these cost at most.
     :param repair_waiting: items of other days without an answer, which found no job to ride along with.
     :param used_up: settled items without an answer, which have been asked ``limits.max_attempts`` times.
+    :param budget: what the declared budget says to the price; ``None`` without one.
     """
 
     uri: str
@@ -64,10 +66,12 @@ class PlanSummary:
     repair_tokens: int
     repair_waiting: int
     used_up: int
+    budget: Verdict | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
-        return {**asdict(self), "partitions": list(self.partitions), "price": self.price.as_dict()}
+        budget = None if self.budget is None else self.budget.as_dict()
+        return {**asdict(self), "partitions": list(self.partitions), "price": self.price.as_dict(), "budget": budget}
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def plan(
     :raises DuplicateItemError: if a source gives one key twice.
     :raises SchemaConflictError: if the destination's columns contradict the declaration.
     :raises AuthenticationError: if there is something to ask and the service does not let us in.
+    :raises ConnectionInputError: if the budget is in money, whose price is not known.
     """
     declaration = resources.declaration
     work = resources.work()
@@ -171,6 +176,7 @@ def plan(
         repair_tokens=writer.repair_tokens,
         repair_waiting=len(riders.keys),
         used_up=found.used_up,
+        budget=judged(resources, price.cost, state.shards),
     )
     log.info("Plan: %s", summary.as_dict())
     return summary

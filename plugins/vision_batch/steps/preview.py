@@ -59,7 +59,16 @@ def lines(summary: PlanSummary) -> list[str]:
         f"  {asked} sent",
         *_repair_lines(summary),
         f"  at most {price.tokens:,} tokens, {billed}: {shown(cost.units)} units{money}",
+        *_budget_lines(summary),
     ]
+
+
+def _budget_lines(summary: PlanSummary) -> Iterator[str]:
+    if (budget := summary.budget) is not None:
+        yield from (f"  above {bound}" for bound in budget.above)
+        if not budget.above:
+            beside = f", {shown(budget.spent)} more this month" if budget.per_month is not None else ""
+            yield f"  within the budget: {shown(budget.cost)} {budget.measure}{beside}"
 
 
 def _repair_lines(summary: PlanSummary) -> Iterator[str]:

@@ -1,0 +1,95 @@
+"""A run above its budget asks a person, in a real Airflow: approved, rejected, not answered."""
+
+import json
+
+import duckdb
+import pytest
+
+from vision_batch.demo.bill import read_bill
+from vision_batch.demo.pictures import draw_pictures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+DAYS = ("2026-08-01", "2026-08-02", "2026-08-03")
+
+
+def ask(stack, eventually, run_id, day):
+    """Start a run and wait until it asks; give what the person is shown."""
+    eventually(lambda: stack.api.dag("budgeted"))
+    stack.api.pause("budgeted", paused=False)
+    stack.api.trigger("budgeted", conf={"partition_from": day}, run_id=run_id)
+    eventually(lambda: states(stack, run_id).get("approve") == "awaiting_input", seconds=120)
+    return stack.api.call("GET", hitl(run_id))
+
+
+def answer(stack, run_id, choice):
+    stack.api.call("PATCH", hitl(run_id), body={"chosen_options": [choice], "params_input": {}})
+
+
+def hitl(run_id):
+    return f"/dags/budgeted/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+
+
+def states(stack, run_id):
+    return {each.task_id: each.state for each in stack.api.tasks("budgeted", run_id)}
+
+
+def jobs(stack):
+    return len(read_bill(stack.emulator_url))
+
+
+def claims(stack):
+    path = stack.folder / "work" / "budgeted" / "open.json"
+    return json.loads(path.read_text())["shards"] if path.exists() else {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures(stack):
+    draw_pictures(stack.bucket, partitions=DAYS, per_partition=2)
+
+
+def test_an_approved_plan_runs(stack, eventually, finished):
+    before = jobs(stack)
+    asked = ask(stack, eventually, "approved", DAYS[0])
+    assert "budget.per_run: the plan costs 200 units, allowed are 150" in asked["body"]
+    assert "2 images in 1 jobs of Gemma 3 12B" in asked["body"]
+    assert (claims(stack), jobs(stack)) == ({}, before)
+    answer(stack, "approved", "Approve")
+    assert finished("budgeted", "approved").state == "success"
+    assert jobs(stack) == before + 1
+    with duckdb.connect(str(stack.warehouse), read_only=True) as db:
+        assert db.sql("select status, count(*) from enrichment.budgeted group by 1").fetchall() == [("answered", 2)]
+        [(waste, run)] = db.sql(
+            "select wasted_tokens, run_id from enrichment.vision_batch_jobs where enrichment = 'budgeted'"
+        ).fetchall()
+    assert 0 < waste < 200_000
+    assert run == "approved"
+
+
+def test_a_rejected_plan_leaves_its_images_free(stack, eventually, finished):
+    before = jobs(stack)
+    ask(stack, eventually, "rejected", DAYS[1])
+    answer(stack, "rejected", "Reject")
+    assert finished("budgeted", "rejected").state == "success"
+    found = states(stack, "rejected")
+    assert (found["plan"], found["approve"], found["claim"], found["publish"]) == (
+        "success", "success", "skipped", "skipped",
+    )  # fmt: skip
+    assert (claims(stack), jobs(stack)) == ({}, before)
+    ask(stack, eventually, "asked-again", DAYS[1])
+    answer(stack, "asked-again", "Approve")
+    assert finished("budgeted", "asked-again").state == "success"
+    assert jobs(stack) == before + 1
+
+
+def test_a_plan_that_nobody_answers_fails_and_says_what_to_do(stack, eventually, finished):
+    before = jobs(stack)
+    eventually(lambda: stack.api.dag("hurried"))
+    stack.api.pause("hurried", paused=False)
+    stack.api.trigger("hurried", conf={"partition_from": DAYS[2]}, run_id="unanswered")
+    assert finished("hurried", "unanswered").state == "failed"
+    [approve] = [each for each in stack.api.tasks("hurried", "unanswered") if each.task_id == "approve"]
+    assert approve.state == "failed"
+    assert jobs(stack) == before
+    assert "Nobody has approved the plan within 0:00:01" in stack.api.log("hurried", "unanswered", approve)
+    assert not (stack.folder / "work" / "hurried" / "open.json").exists()

@@ -64,7 +64,7 @@ class RunningEmulator:
         )
         line = json.loads(self.process.stdout.readline())
         self.grpc, self.http = line["grpc"], line["http"]
-        assert self._get("health")["status"] == "ok"
+        assert self._open("health")["status"] == "ok"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it by its process id and return the exit code."""
@@ -72,25 +72,48 @@ class RunningEmulator:
             self.process.send_signal(number)
         self.process.stdin.close()
         self.process.stdout.close()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def bill(self, *, rows: bool = False) -> list[dict[str, Any]]:
-        return self._get("bill?rows=1" if rows else "bill")["jobs"]
+        return self._open("bill?rows=1" if rows else "bill")["jobs"]
 
     def refused(self) -> list[dict[str, Any]]:
-        return self._get("log")["refused"]
+        return self._open("log")["refused"]
 
     def scenario(self, name: str, times: int | None = 1, **params: Any) -> None:
-        body = json.dumps({"name": name, "times": times, "params": params}).encode()
-        request = urllib.request.Request(f"{self.http}/_emulator/scenario", body)
-        _DIRECT.open(request, timeout=10).close()
+        self._open("scenario", {"name": name, "times": times, "params": params})
+
+    def clear(self, name: str = "") -> None:
+        """Forget all scenarios, or those of one name; what they held up goes on."""
+        self._open(f"scenario?name={name}" if name else "scenario", method="DELETE")
+
+    @contextmanager
+    def holding(self, status: str = "IN_PROGRESS") -> Iterator[None]:
+        """Let jobs that are made meanwhile come as far as a state and stay there."""
+        self.scenario("hold_job", times=None, status=status)
+        yield
+        self.clear("hold_job")
+
+    def freeze(self) -> None:
+        """Let its clock stand still."""
+        self._open("clock", {"frozen": True})
+
+    def resume(self) -> None:
+        """Let its clock go on."""
+        self._open("clock", {"frozen": False})
+
+    def advance(self, seconds: float) -> None:
+        """Let so much of its time pass at once."""
+        self._open("clock", {"advance": seconds})
 
     def waiting(self) -> list[dict[str, Any]]:
         """Give the scenarios that still wait for their occasion."""
-        return self._get("scenario")["active"]
+        return self._open("scenario")["active"]
 
-    def _get(self, page: str) -> Any:
-        with _DIRECT.open(f"{self.http}/_emulator/{page}", timeout=10) as answer:
+    def _open(self, page: str, body: Any = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.http}/_emulator/{page}", data, method=method)
+        with _DIRECT.open(request, timeout=60) as answer:
             return json.load(answer)
 
 

@@ -122,7 +122,7 @@ def test_a_scenario_that_cannot_be_understood(running, body, message):
 
 def test_the_documentation_names_every_option_quota_page_and_scenario(project):
     text = (project / "docs" / "emulator.md").read_text(encoding="utf-8")
-    pages = {route.path for route in ControlHttp(None).routes()}
+    pages = {route.path for route in ControlHttp(None, None).routes()}
     options = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help"}
     assert [each for each in (*options, *QUOTAS, *pages) if each not in text] == []
     rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}

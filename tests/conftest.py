@@ -106,6 +106,10 @@ class RunningEmulator:
         """Let so much of its time pass at once."""
         self._open("clock", {"advance": seconds})
 
+    def hanging(self, name: str) -> int:
+        """Give the number of calls that a scenario lets hang."""
+        return self._open("scenario")["hanging"].get(name, 0)
+
     def waiting(self) -> list[dict[str, Any]]:
         """Give the scenarios that still wait for their occasion."""
         return self._open("scenario")["active"]

@@ -160,7 +160,7 @@ class Lab:
         return [self.ended(pid) for pid in started]
 
     def ended(self, pid: int) -> int:
-        """Wait for a run to end; if it was killed, let all be long ago that it left. Of one that does not end, show where it is."""
+        """Wait for a run to end; of one that does not, show where it is. What a killed one has begun is long ago then."""
         try:
             status = self.workers.status(pid)
         except AssertionError as error:

@@ -246,12 +246,24 @@ def test_failed_call_that_stays_so(session, code, times, error):
     assert session.client.list_jobs() == []
 
 
+def test_hold_call(session, eventually):
+    session.emulator.scenario("hold_call", times=2, method="DatasetService/Create")
+    with ThreadPoolExecutor(2) as pool:
+        creating = [pool.submit(session.draft, b"{}") for _ in range(2)]
+        eventually(lambda: session.emulator.hanging("hold_call") == 2)
+        assert session.client.list_datasets() == []
+        session.emulator.clear("hold_call")
+        made = {each.result().dataset_id for each in creating}
+    assert {dataset.dataset_id for dataset in session.client.list_datasets()} == made
+    assert session.emulator.hanging("hold_call") == 0
+
+
 def test_failed_call_that_hangs_until_it_is_let_go(session, eventually):
     before = calls(session, "DatasetService/Create")
     session.emulator.scenario("failed_call", how="hang", method="DatasetService/Create", code="NOT_FOUND")
     with ThreadPoolExecutor(1) as pool:
         creating = pool.submit(session.draft, b"{}")
-        eventually(lambda: not session.emulator.waiting())
+        eventually(lambda: session.emulator.hanging("failed_call"))
         assert session.client.list_datasets() == []
         assert not creating.done()
         session.emulator.clear("failed_call")

@@ -80,8 +80,13 @@ class ControlHttp:
                 scenarios.add(parse_scenario(json.loads(await request.body())))
             except (ScenarioError, ValueError) as error:
                 return JSONResponse({"error": str(error)}, status_code=400)
-        active = [scenario.model_dump() for scenario in scenarios.active]
-        return JSONResponse({"active": active, "known": {name: list(kind.params) for name, kind in KINDS.items()}})
+        return JSONResponse(
+            {
+                "active": [scenario.model_dump() for scenario in scenarios.active],
+                "hanging": +scenarios.hanging,
+                "known": {name: list(kind.params) for name, kind in KINDS.items()},
+            }
+        )
 
     def _time(self) -> dict[str, Any]:
         clock = self._studio.clock

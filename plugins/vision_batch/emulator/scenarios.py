@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "hold_job": Kind("job", {"status": get_args(Alive)}),
     "cancel_refused_before_in_progress": Kind("cancel", always=True),
     "validation_failure": Kind("validation", {"rows": list, "error": str, "description": str}),
+    "hold_call": Kind("call", {"method": str}),
     "unavailable_before_submit": Kind("call"),
     "resource_exhausted": Kind("call", {"method": str}),
     "failed_call": Kind(
@@ -85,6 +86,8 @@ class Scenarios:
         self._active = active
         self._save = save
         self._cleared: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        #: How many calls wait for scenarios to be cleared, by name.
+        self.hanging: Counter[str] = Counter()
 
     @property
     def active(self) -> list[ActiveScenario]:
@@ -105,7 +108,11 @@ class Scenarios:
 
     async def until_cleared(self, name: str) -> None:
         """Wait until scenarios of a name are forgotten."""
-        await self._cleared[name].wait()
+        self.hanging[name] += 1
+        try:
+            await self._cleared[name].wait()
+        finally:
+            self.hanging[name] -= 1
 
     def take(self, name: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
         """Use up one time of a scenario and return its parameters, or ``None`` if none is active.

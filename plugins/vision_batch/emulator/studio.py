@@ -238,6 +238,8 @@ class Studio:
         def meant(params: dict[str, Any]) -> bool:
             return call.method.endswith(params.get("method", "/Completion"))
 
+        if self.scenarios.take("hold_call", meant) is not None:
+            await self.scenarios.until_cleared("hold_call")
         if call.method.endswith("/Completion") and self.scenarios.take("unavailable_before_submit") is not None:
             raise RefusalError(grpc.StatusCode.UNAVAILABLE, "The service is unavailable")
         if self.scenarios.take("resource_exhausted", meant) is not None:

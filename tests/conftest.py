@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import CONTEXT, ForkedEmulator
 from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,6 +24,9 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("exploring", derandomize=False)
 settings.load_profile("repeatable")
+
+# What is forked has imported these: emulators, and the processes of tests/warehouse. One list counts for all.
+CONTEXT.set_forkserver_preload(["vision_batch.emulator.main", "loaders"])
 
 # Airflow reads these when it is first imported, which is before any fixture runs.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "VISION_BATCH_", "AI_STUDIO_"))]:
@@ -51,28 +53,23 @@ class RunningEmulator:
 
     state: Path
     options: tuple[str, ...] = ()
-    process: subprocess.Popen[str] | None = None
+    process: ForkedEmulator | None = None
     grpc: str = ""
     http: str = ""
 
     def start(self, *options: str) -> None:
         """Start it (again, on the same state) and prove that it is ours: its own line, and its health."""
         self.options = options or self.options
-        command = [sys.executable, "-m", "vision_batch.emulator", "--state", str(self.state), "--end-with-stdin"]
-        self.process = subprocess.Popen(
-            [*command, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        line = json.loads(self.process.stdout.readline())
+        self.process = ForkedEmulator(["--state", str(self.state), "--end-with-stdin", *self.options])
+        line = json.loads(self.process.first_line)
         self.grpc, self.http = line["grpc"], line["http"]
         assert self._open("health")["status"] == "ok"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it by its process id and return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.stdin.close()
-        self.process.stdout.close()
-        return self.process.wait(timeout=60)
+        self.process.kill(number)
+        self.process.close_stdin()
+        return self.process.wait()
 
     def bill(self, *, rows: bool = False) -> list[dict[str, Any]]:
         return self._open("bill?rows=1" if rows else "bill")["jobs"]

@@ -168,7 +168,7 @@ class Wire:
     def call(self, stub: type, method: str, request: Any, **metadata: str) -> Any:
         sent = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
         with grpc.insecure_channel(self.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            return getattr(stub(channel), method)(request, metadata=sent, timeout=20)
+            return getattr(stub(channel), method)(request, metadata=sent, timeout=100)
 
     def refused(self, *call: Any, **metadata: str) -> tuple[str, str]:
         """Return the code and the details with which a call is refused."""

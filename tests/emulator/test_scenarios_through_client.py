@@ -309,7 +309,7 @@ def test_reply_lost_because_the_service_died(emulator, session_at):
     session.emulator.scenario("reply_lost", how="die")
     with pytest.raises(SubmitUnknownError, match="A job may have been made"):
         session.submit(asked)
-    assert session.emulator.process.wait(timeout=10) == 137
+    assert session.emulator.process.wait() == 137
     session.emulator.stop()
     session.emulator.start()
     session = session.again()

@@ -86,7 +86,7 @@ class Replay:
     def __init__(self, emulator, name):
         self.emulator = emulator
         self.channel = grpc.insecure_channel(emulator.grpc, options=[("grpc.enable_http_proxy", 0)])
-        self.storage = httpx.Client(trust_env=False, timeout=30)
+        self.storage = httpx.Client(trust_env=False, timeout=100)
         self.interactions = interactions_of(name)
         self.http = yaml.safe_load((DATA / f"{name}.http.yaml").read_text())["interactions"]
         self.ids = {}
@@ -110,7 +110,7 @@ class Replay:
     def send(self, number):
         interaction = self.interactions[number]
         method = self.method(interaction["request"]["cls"])
-        reply = method(self.request(interaction["request"]), metadata=METADATA, timeout=20)
+        reply = method(self.request(interaction["request"]), metadata=METADATA, timeout=100)
         assert type(reply) is self.message_type(interaction["response"])
         return MessageToDict(reply)
 

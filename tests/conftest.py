@@ -15,18 +15,24 @@ from typing import Any
 
 import pytest
 from forks import CONTEXT, ForkedEmulator
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("exploring", derandomize=False)
+# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones. How long
+# one takes says something of the machine only.
+_untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", _untimed, derandomize=True)
+settings.register_profile("exploring", _untimed, derandomize=False)
 settings.load_profile("repeatable")
 
-# What is forked has imported these: emulators, and the processes of tests/warehouse. One list counts for all.
-CONTEXT.set_forkserver_preload(["vision_batch.emulator.main", "loaders"])
+# What is forked has imported these: emulators, and the processes of tests/warehouse. One list counts for all, and modules
+# that are not installed are passed over in silence (before Python 3.13).
+_databases = ("clickhouse", "duckdb", "greenplum", "redshift")
+CONTEXT.set_forkserver_preload(
+    ["vision_batch.emulator.main", *(f"vision_batch.warehouse.{name}" for name in _databases)]
+)
 
 # Airflow reads these when it is first imported, which is before any fixture runs.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "VISION_BATCH_", "AI_STUDIO_"))]:

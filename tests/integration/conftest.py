@@ -11,6 +11,7 @@ from enrichment_lab import FOLDER, KEY, Enrichment
 
 from vision_batch.demo.airflow_api import DagRun
 from vision_batch.demo.stack import Stack
+from vision_batch.service.calls import ReadRetries
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A job of a few rows takes minutes on the service: long enough here to look at what waits for it.
@@ -107,7 +108,14 @@ def finished(stack, eventually) -> Callable[..., DagRun]:
 
 
 @pytest.fixture
+def hurried(monkeypatch) -> None:
+    """Let reads that fail be repeated at once."""
+    at_once = ReadRetries(wait_initial_seconds=0.01, wait_max_seconds=0.02)
+    monkeypatch.setattr("vision_batch.service.client.ReadRetries", lambda: at_once)
+
+
+@pytest.fixture
 def enrichment(tmp_path, project, emulator) -> Enrichment:
     """Give an enrichment over an empty bucket."""
-    running = emulator("--api-key", KEY, "--folder", FOLDER, speed=3000)
+    running = emulator("--api-key", KEY, "--folder", FOLDER, speed=20_000)
     return Enrichment(tmp_path, project, running)

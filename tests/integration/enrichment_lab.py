@@ -54,7 +54,7 @@ class Enrichment:
     def prepare(self, key):
         validating = prepare(self.resources, key)
         while validating is not None and finish_prepare(self.resources, key, validating) is None:
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def ask(self, key):
         self.prepare(key)
@@ -65,7 +65,7 @@ class Enrichment:
     def wait(self, job_id):
         with self.resources.service() as service:
             while not (job := service.describe_job(job_id)).status.is_terminal:
-                time.sleep(0.05)
+                time.sleep(0.02)
         return job
 
     def flush(self, *days):

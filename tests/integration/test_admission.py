@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
 from PIL import Image
 
@@ -34,17 +35,19 @@ DAY = "2026-11-20"
 KEY, FOLDER, MODEL = "key-of-the-tests", "b1gtests000000000000", "gemma-3-12b-it"
 CONTEXT = {"params": {}, "run_id": "run"}
 SHARDS, FOREIGN = 8, 5
+#: Half of the time after which a claim that does not move loses its place, and the looks after which a trigger gives up.
+TURN_SECONDS, LOOKS = 300, 20
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
     """Nothing races these triggers, so they need not wait."""
-    monkeypatch.setattr("vision_batch.triggers.job.first_look_seconds", lambda: 0.05)
+    monkeypatch.setattr("vision_batch.triggers.job.first_look_seconds", lambda: 0.01)
 
 
 @pytest.fixture
 def running(emulator, monkeypatch):
-    """An emulator with the documented quotas, whose hours last for six seconds."""
+    """An emulator with the documented quotas, whose hours last for six seconds while its clock goes."""
     running = emulator("--api-key", KEY, "--folder", FOLDER, speed=600)
     record = {"conn_type": "ai_studio", "password": KEY, "host": running.grpc}
     extra = {"folder_id": FOLDER, "tls": False}
@@ -84,15 +87,62 @@ def claimed(resources, pictures=SHARDS):
     return [shard.key for shard in sorted(shards, key=lambda shard: shard.claimed_at)]
 
 
-def carry_out(operator):
+def carry_out(operator, wait):
     """Execute a task; whenever it defers, wait as the triggerer does, and go on."""
     method, given = operator.execute, {}
     while True:
         try:
             return method(CONTEXT, **given)
         except TaskDeferred as deferred:
-            event = asyncio.run(first_event(deferred.trigger))
+            event = wait(deferred.trigger)
             method, given = getattr(operator, deferred.method_name), {"event": event, **(deferred.kwargs or {})}
+
+
+def triggered(trigger):
+    return asyncio.run(first_event(trigger))
+
+
+class Turns:
+    """Let the service's time pass when all who are there wait, and only then: nobody is ever late.
+
+    :param there: how many they are.
+    """
+
+    def __init__(self, emulator, there):
+        self._emulator, self._there, self._waiting, self._turn = emulator, there, 0, 0
+        self._changed = threading.Condition()
+
+    def triggered(self, trigger):
+        """Look as a trigger does, once in a turn."""
+        for _ in range(LOOKS):
+            if isinstance(trigger, DateTimeTrigger):
+                self._wait()
+                return None
+            trigger.deadline = 0.0  # look once
+            event = triggered(trigger)
+            if event["outcome"] != "timeout":
+                break
+            self._wait()
+        return event
+
+    def leave(self):
+        with self._changed:
+            self._there -= 1
+            self._go_on()
+
+    def _wait(self):
+        with self._changed:
+            turn = self._turn
+            self._waiting += 1
+            self._go_on()
+            self._changed.wait_for(lambda: self._turn != turn)
+
+    def _go_on(self):
+        if 0 < self._there == self._waiting:
+            self._emulator.advance(TURN_SECONDS)
+            self._waiting = 0
+            self._turn += 1
+            self._changed.notify_all()
 
 
 async def first_event(trigger):
@@ -101,10 +151,10 @@ async def first_event(trigger):
     raise AssertionError("the trigger ended without an event")
 
 
-def bring_forward(resources, key):
+def bring_forward(resources, key, wait):
     given = {"declaration": resources.declaration, "shard": key}
-    carry_out(VisionBatchPrepareOperator(task_id="prepare", **given))
-    return carry_out(VisionBatchSubmitOperator(task_id="submit", **given))
+    carry_out(VisionBatchPrepareOperator(task_id="prepare", **given), wait)
+    return carry_out(VisionBatchSubmitOperator(task_id="submit", **given), wait)
 
 
 def foreign_jobs(config, folder, jobs, stop=None):
@@ -129,11 +179,23 @@ def foreign_jobs(config, folder, jobs, stop=None):
     return refused
 
 
-def compete(enrichments):
-    """Bring every shard of both forward at the same time; return their jobs in the order of the claims."""
+def compete(enrichments, lockstep=None):
+    """Bring every shard of both forward at the same time; return their jobs in the order of the claims.
+
+    :param lockstep: an emulator that is frozen.
+    """
     keys = [(resources, key) for resources in enrichments.values() for key in claimed(resources)]
+    turns = lockstep and Turns(lockstep, len(keys))
+
+    def one(resources, key):
+        try:
+            return bring_forward(resources, key, turns.triggered if turns else triggered)
+        finally:
+            if turns:
+                turns.leave()
+
     with ThreadPoolExecutor(len(keys)) as pool:
-        return list(pool.map(lambda each: bring_forward(*each), keys))
+        return list(pool.map(lambda each: one(*each), keys))
 
 
 def refused_for_quota(running):
@@ -144,8 +206,9 @@ def test_the_quota_is_shared_with_a_foreign_client_and_nobody_is_refused(running
     caplog.set_level(logging.INFO)
     config = enrichments["red"].service_config
     assert foreign_jobs(config, tmp_path, FOREIGN) == 0
+    running.freeze()
 
-    jobs = compete(enrichments)
+    jobs = compete(enrichments, running)
 
     assert refused_for_quota(running) == []
     bill = {job["task_id"]: job for job in running.bill()}
@@ -214,6 +277,7 @@ def test_earlier_claims_beside_come_first_unless_they_use_another_connection(enr
     assert isinstance(prepare(blue, key), Validating)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_what_the_service_refuses_is_obeyed_and_leaves_nothing_behind(emulator, enrichments):
     """The connection says that more is allowed than the service allows."""
     quotas = {"datasets": 1, "total_bytes": 1000}

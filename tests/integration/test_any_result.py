@@ -48,7 +48,7 @@ def running(emulators):
         "jobs_per_hour=1000",
         "--quota",
         "jobs_per_day=1000",
-        speed=3000,
+        speed=20_000,
     )
 
 

@@ -104,7 +104,7 @@ def table(made):
     max_examples=5,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],  # to shrink takes minutes
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(mix=MIXES)
 def test_each_request_has_one_row_and_its_own_answer(tmp_path_factory, project, fast, marker, mix):

@@ -27,7 +27,7 @@ SIZES = [
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, project, emulators):
     """Give an enrichment over pictures of awkward sizes and one that cannot be read."""
-    running = emulators("--api-key", KEY, "--folder", FOLDER, "--quota", "jobs_per_hour=100", speed=3000)
+    running = emulators("--api-key", KEY, "--folder", FOLDER, "--quota", "jobs_per_hour=100", speed=20_000)
     made = Enrichment(tmp_path_factory.mktemp("awkward"), project, running)
     random = Random(1)
     for number, (width, height) in enumerate(SIZES):

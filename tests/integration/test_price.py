@@ -1,8 +1,10 @@
 """What a plan says a picture costs is what preparing it finds, from a fraction of its bytes."""
 
 import json
+import shutil
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pillow_heif
 import pytest
@@ -23,11 +25,10 @@ from vision_batch.steps.spool import image_budget_tokens
 DAY = "2026-11-20"
 
 
-@pytest.fixture
-def resources(tmp_path, project) -> Resources:
-    """Give an enrichment over pictures of many formats and sizes, without a service."""
-    folder = tmp_path / "bucket" / DAY
-    folder.mkdir(parents=True)
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """Draw pictures of many formats and sizes; it takes a second."""
+    folder = tmp_path_factory.mktemp("pictures")
     noise = Image.effect_noise((900, 700), 80)
     for name in ("jpg", "png", "webp", "avif", "tif", "gif", "bmp"):
         noise.resize((300 + len(name) * 150, 333)).convert("RGB").save(folder / f"a.{name}")
@@ -39,6 +40,13 @@ def resources(tmp_path, project) -> Resources:
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
     (folder / "empty.png").touch()
     (folder / "text.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def resources(tmp_path, project, pictures) -> Resources:
+    """Give an enrichment over these pictures, without a service."""
+    shutil.copytree(pictures, tmp_path / "bucket" / DAY)
     environ = {
         "VISION_BATCH_IMAGES": f"file://{tmp_path}/bucket",
         "VISION_BATCH_WORK": f"file://{tmp_path}/work",

@@ -266,6 +266,7 @@ def test_another_model_is_another_question_whose_answers_stand_beside_the_declar
     assert current == [(own.declaration.model,)]
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [

@@ -73,8 +73,8 @@ def running(emulators):
     wider = (f"--window={model}={tokens}" for model, tokens in WIDER_WINDOW_TOKENS.items())
     added = ("--add-model", "my-vl=deepseek", "--window", "my-vl=2048")
     return {
-        "usual": emulators("--folder", FOLDER, "--quota", "jobs_per_hour=100", *added, speed=3000),
-        "wider": emulators("--folder", FOLDER, "--quota", "jobs_per_hour=100", *wider, speed=3000),
+        "usual": emulators("--folder", FOLDER, "--quota", "jobs_per_hour=100", *added, speed=20_000),
+        "wider": emulators("--folder", FOLDER, "--quota", "jobs_per_hour=100", *wider, speed=20_000),
     }
 
 
@@ -96,13 +96,13 @@ def whole_run(declaration: Declaration, emulator, windows=None) -> tuple[list[Re
     [key] = claim(resources, plan(resources, (DAY,)).uri, (DAY,), "run").shards
     validating = prepare(resources, key)
     while finish_prepare(resources, key, validating) is None:
-        time.sleep(0.05)
+        time.sleep(0.02)
     uploaded = list(counted(emulator.state / "datasets" / validating.dataset_id, resources.model.family))
     asked = submit(resources, key)
     assert isinstance(asked, Asked)
     with resources.service() as service:
         while not service.describe_job(asked.job_id).status.is_terminal:
-            time.sleep(0.05)
+            time.sleep(0.02)
     load(resources, key, "run")
     assert clean(resources, key).closed
     [statuses] = publish(resources, (DAY,), (key,), "run").partitions.values()

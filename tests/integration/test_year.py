@@ -60,7 +60,7 @@ def rows_by_day(lab):
 @pytest.fixture
 def lab(tmp_path, project, emulator):
     """Give an enrichment over a year, on an emulator with the service's own quotas."""
-    made = Enrichment(tmp_path, project, emulator("--api-key", KEY, "--folder", FOLDER, speed=3000))
+    made = Enrichment(tmp_path, project, emulator("--api-key", KEY, "--folder", FOLDER, speed=20_000))
     fill(made, DAYS)
     return made
 

@@ -82,12 +82,12 @@ class OnS3:
     def bring_forward(self, key):
         validating = prepare(self.resources, key)
         while validating is not None and finish_prepare(self.resources, key, validating) is None:
-            time.sleep(0.05)
+            time.sleep(0.02)
         asked = submit(self.resources, key)
         assert isinstance(asked, Asked)
         with self.resources.service() as service:
             while asked.job_id and not service.describe_job(asked.job_id).status.is_terminal:
-                time.sleep(0.05)
+                time.sleep(0.02)
         load(self.resources, key, "run")
         assert clean(self.resources, key).closed
 
@@ -99,7 +99,7 @@ class OnS3:
 
 @pytest.fixture
 def on_s3(s3, emulator, tmp_path):
-    return OnS3(s3, emulator(speed=3000), tmp_path)
+    return OnS3(s3, emulator(speed=20_000), tmp_path)
 
 
 def test_odd_keys_are_asked_and_answered_with_the_documented_rights_and_no_look_at_each_object(on_s3):

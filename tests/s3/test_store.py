@@ -41,6 +41,12 @@ def store(s3):
     return open_store("s3://photos/", s3_client=lambda: client)
 
 
+@pytest.fixture
+def hurried(monkeypatch) -> None:
+    """Let the client repeat requests without its pauses, which chance decides."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
+
+
 def test_keys_are_taken_as_they_are(store):
     for number, name in enumerate(ODD):
         store.create(f"s3://photos/odd/{name}", str(number).encode())
@@ -62,6 +68,7 @@ def test_a_listing_asks_for_pages_and_for_no_object(s3, store):
     assert [(call.method, call.key, call.query["list-type"]) for call in s3.calls] == [("GET", "", "2")]
 
 
+@pytest.mark.usefixtures("hurried")
 def test_what_is_broken_for_a_moment_is_done_again(s3, store):
     uri = "s3://photos/moment"
     s3.faults.append(Fault("busy", 2, "PUT"))
@@ -84,6 +91,7 @@ def test_a_write_whose_reply_is_lost_is_taken_for_somebody_elses(s3, store):
     assert store.read("s3://photos/once") == b"2"
 
 
+@pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("how", ["busy", "cut"])
 def test_what_stays_broken_is_told_in_our_words(s3, store, how):
     store.create(f"s3://photos/{how}", b"body")

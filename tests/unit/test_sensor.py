@@ -16,7 +16,7 @@ MODEL = "gpt://b1gtests/gemma-3-12b-it/latest"
 @pytest.fixture
 def submitted(emulator, monkeypatch, tmp_path):
     """Give a running emulator and a function that makes a job there."""
-    running = emulator(speed=3000)
+    running = emulator(speed=20_000)
     extra = {"folder_id": "b1gtests", "tls": False}
     monkeypatch.setenv(
         "AIRFLOW_CONN_VL",

@@ -110,7 +110,7 @@ def test_a_process_killed_at_any_of_twenty_points_leaves_whole_shards(place: Pla
         kinds = {int(kind) for _, kind in place.rows()}
         assert len(kinds) == 1, "half of a shard is there"
         assert kinds <= {seen, number}
-        loaded = [f"{each:02d}" for each in range(21) if each == 0 or (f"{each:02d}",) in place.jobs()]
+        loaded = ["00", *(job_id for (job_id,) in place.jobs() if job_id != "00")]
         (seen,) = kinds
         if place.kind != "clickhouse":  # it has no transactions: the job's row comes last
             assert loaded[-1] == f"{seen:02d}", "answers came without their job, or a job without its answers"

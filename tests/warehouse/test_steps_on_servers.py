@@ -54,7 +54,7 @@ def resources(request, place: Place, tmp_path: Path, emulator, monkeypatch: pyte
     path = include / "enrichments" / "photos.yaml"
     path.write_text(YAML.format(folder=tmp_path, destination=destination))
     monkeypatch.setenv("AIRFLOW_CONN_DWH", place.url)
-    running = emulator("--api-key", API_KEY, "--folder", FOLDER, speed=3000)
+    running = emulator("--api-key", API_KEY, "--folder", FOLDER, speed=20_000)
     config = ServiceConfig(folder_id=FOLDER, api_key=API_KEY, endpoint=running.grpc, tls=False)
     declaration = load_declaration(path, include_folder=include, environ={})
     return Resources(declaration, config, client, destination_server)
@@ -66,12 +66,12 @@ def run(resources: Resources, day: str) -> tuple[int, dict]:
     for key in shards:
         validating = prepare(resources, key)
         while validating is not None and finish_prepare(resources, key, validating) is None:
-            time.sleep(0.05)
+            time.sleep(0.02)
         asked = submit(resources, key)
         if asked.job_id:
             with resources.service() as service:
                 while not service.describe_job(asked.job_id).status.is_terminal:
-                    time.sleep(0.05)
+                    time.sleep(0.02)
         counts = load(resources, key, "run")
         assert load(resources, key, "again") == counts
         assert clean(resources, key).closed

@@ -27,7 +27,7 @@ from vision_batch.shards.state import (
     Observed,
     next_step,
 )
-from vision_batch.steps.costs import RequestCosts, job_rows
+from vision_batch.steps.costs import RequestCosts, job_rows, meter_job_rows
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.observe import observe
 from vision_batch.steps.resources import Resources
@@ -193,6 +193,7 @@ def _merge(made: _Shard, found: _Results) -> dict[str, int]:
     released = len(records) - len(answers)
     made.folder.record_loaded({"counts": counts, "released": released, "given_up": found.given_up})
     crash_point("after_loaded")
+    meter_job_rows(made.resources, jobs, counts)
     log.info("Shard %s is loaded: %s, %d released.", made.folder.key, counts, released)
     return counts
 
@@ -204,6 +205,7 @@ def _note_jobs(made: _Shard) -> None:
         costs.charge(record, None)
     jobs = _job_rows(made, records, costs)
     made.resources.warehouse().load(table, table.arrow_schema().empty_table(), jobs)
+    meter_job_rows(made.resources, jobs, {})
 
 
 def _job_rows(

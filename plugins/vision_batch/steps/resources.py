@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from vision_batch.service.types import ServiceConfig
 
 
+#: Takes a metric's name, by how much it grew, and tags.
+Meter = Callable[[str, int, Mapping[str, str]], None]
+
+
+def _unmetered(name: str, number: int, tags: Mapping[str, str]) -> None:
+    """Count nowhere."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """Hold a declaration and the ways to everything it names.
@@ -34,6 +42,7 @@ class Resources:
     :param destination_server: gives the database server that a connection's id stands for.
     :param query_rows: gives the rows of a source's query for a partition, over a connection's id.
     :param unit_price: price of one billing unit, if it is known.
+    :param meter: counts what was done, for those who watch.
     """
 
     declaration: Declaration
@@ -42,6 +51,7 @@ class Resources:
     destination_server: Callable[[str], ServerConfig] | None = None
     query_rows: Callable[[str, str, str], Iterable[Mapping[str, Any]]] | None = None
     unit_price: Decimal | None = None
+    meter: Meter = _unmetered
 
     @property
     def model(self) -> Model:

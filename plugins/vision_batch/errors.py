@@ -12,14 +12,15 @@ Whether a retry can help is a type::
     │   ├── AuthenticationError       the service refused the credentials or the folder
     │   ├── NotFoundError             the service does not know the id
     │   ├── RequestRefusedError       the service refused the request as it stands
-    │   ├── DatasetInvalidError       the service's validation refused rows
     │   ├── BudgetExceededError       a plan costs more than its budget allows
     │   ├── JobDeadError              the job ended as FAILED or CANCELED
     │   ├── ReconcileError            rows sent and rows settled do not add up
     │   └── SchemaConflictError       the destination's columns contradict the declaration
     ├── RetryableError                the same call may succeed later
+    │   ├── DatasetInvalidError       the service's validation refused rows: the next try leaves them out
     │   ├── ServiceUnavailableError   no answer, a timeout, an internal error
     │   ├── QuotaExceededError        a quota or rate limit; knows when to come back
+    │   ├── SubmitTooLateError        a paid call that was not made: the fence before it has grown too old
     │   ├── SubmitUnknownError        a paid call whose outcome is not known: look, never repeat
     │   ├── TransferError             an upload or download broke
     │   │   └── UrlExpiredError       a presigned URL is no longer valid: ask for a new one
@@ -28,6 +29,7 @@ Whether a retry can help is a type::
     ├── ObjectMissingError            no such object in storage
     ├── ObjectChangedError            the object is not the version that was asked for
     ├── ObjectExistsError             a create-once object is already there
+    ├── ObjectUnreadableError         one object may not or cannot be read now, whatever the others can
     └── ImageRejected                 one image cannot be sent: becomes a row, never a failed task
 """
 
@@ -80,7 +82,7 @@ class RequestRefusedError(FinalError):
     """Carry the service's reason for refusing a request."""
 
 
-class DatasetInvalidError(FinalError):
+class DatasetInvalidError(RetryableError):
     """Carry the service's validation errors, with their row numbers."""
 
 
@@ -115,6 +117,10 @@ class QuotaExceededError(RetryableError):
         self.retry_after = retry_after
 
 
+class SubmitTooLateError(RetryableError):
+    """Say that a paid call was not made, because too much time has passed since it was announced."""
+
+
 class SubmitUnknownError(RetryableError):
     """Say that a paid call was made and its outcome is not known."""
 
@@ -145,6 +151,10 @@ class ObjectChangedError(VisionBatchError):
 
 class ObjectExistsError(VisionBatchError):
     """Name the create-once object that is already there."""
+
+
+class ObjectUnreadableError(VisionBatchError):
+    """Name the object that cannot be read, and why."""
 
 
 class ImageRejected(VisionBatchError):  # noqa: N818 - an outcome of one image, not a failure

@@ -15,6 +15,7 @@ from vision_batch.errors import (
     ObjectChangedError,
     ObjectExistsError,
     ObjectMissingError,
+    ObjectUnreadableError,
     StaleWriteError,
 )
 from vision_batch.store import Store, open_store
@@ -43,6 +44,12 @@ def place(request, tmp_path, s3_client) -> tuple[Store, str]:
         return open_store(f"file://{tmp_path}"), f"file://{tmp_path}"
     root = f"s3://images/{os.urandom(4).hex()}"
     return open_store(root, s3_client=s3_client), root
+
+
+def test_what_is_there_and_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ObjectUnreadableError, match="folder cannot be read: Is a directory"):
+        open_store(f"file://{tmp_path}").read(f"file://{tmp_path}/folder")
 
 
 NAMES = ["a.jpg", "б в.jpg", "c%20+d.jpg", "e/f.jpg", "e/z.jpg", "ж/и.png"]

@@ -260,6 +260,18 @@ class ShardFolder:
         found = self._read("dataset.json")
         return _time(found["made_at"]) if found else None
 
+    def record_refusal(self, dataset_id: str, reasons: Mapping[str, str]) -> None:
+        """Record items whose requests the service's validation refused: no dataset of the shard holds them again.
+
+        :param reasons: by item key.
+        """
+        self._create_if_new(f"refused-{dataset_id}.json", _bytes({"version": 1, "at": _iso(_now()), "items": reasons}))
+
+    def refusals(self) -> list[dict[str, str]]:
+        """Return what validations have refused so far, by item key; one dictionary for each dataset."""
+        names = sorted(name for name in self.events() if name.startswith("refused-"))
+        return [_json(self.store.read(f"{self.uri}/{name}"))["items"] for name in names]
+
     def fence(self, number: int, known_jobs: frozenset[str], made_at: datetime) -> bool:
         """Record that a paid call is about to be made. Only who gets ``True`` may make it."""
         record = {"version": 1, "made_at": _iso(made_at), "known_jobs": sorted(known_jobs)}

@@ -12,10 +12,14 @@ from typing import Any
 
 
 class Fate(StrEnum):
-    """Say what prepare did with an item."""
+    """Say what prepare did with an item.
+
+    ``FAILED``: it could not be read, or the service refused its request; it is asked again while attempts are left.
+    """
 
     SENT = "sent"
     REJECTED = "rejected"
+    FAILED = "failed"
     COPIED = "copied"
     RELEASED = "released"
 

@@ -43,8 +43,9 @@ def claim(
 ) -> Claimed:
     """Swap the planned shards into ``open.json``, minus what was claimed or settled since the plan.
 
-    Also returns every open shard with items of the run's partitions, and every one without a new event for
-    ``limits.adopt_after``. Safe to call again: the same items make the same shard.
+    Also returns every open shard that an earlier try of the run has claimed, every one with items of the run's
+    partitions, and every one without a new event for ``limits.adopt_after``. Safe to call again: the same items make
+    the same shard.
 
     :param approved: whether a person let the plan go above the budget.
     :raises BudgetExceededError: if nobody did, and it does, or would since other runs have claimed. Nothing is claimed.
@@ -63,7 +64,9 @@ def claim(
         for key, shard in after.items()
         if key not in new
         and (
-            set(shard.partitions) & set(partitions) or _is_orphan(work, shard, resources.declaration.limits.adopt_after)
+            shard.run_id == run_id
+            or set(shard.partitions) & set(partitions)
+            or _is_orphan(work, shard, resources.declaration.limits.adopt_after)
         )
     }
     waiting = claiming.waiting.total()

@@ -29,6 +29,7 @@ from vision_batch.shards.state import (
 )
 from vision_batch.steps.costs import RequestCosts, job_rows, meter_job_rows
 from vision_batch.steps.crash import crash_point
+from vision_batch.steps.datasets import is_there
 from vision_batch.steps.observe import observe
 from vision_batch.steps.resources import Resources
 from vision_batch.steps.submit import cancel_all
@@ -104,8 +105,14 @@ def _load(made: _Shard, job: Job | None) -> dict[str, int]:
     if job is None:
         return _merge(made, _Results(None))
     if job.result_dataset_id is None:
-        raise FinalError(f"job {job.job_id} is COMPLETED but names no result dataset")
-    joined = _join(made, job, job.result_dataset_id)
+        return _merge(made, _Results(job, given_up=f"job {job.job_id} is COMPLETED but names no result"))
+    try:
+        joined = _join(made, job, job.result_dataset_id)
+    except NotFoundError:
+        if made.folder.loaded() is not None or is_there(made.service, job.result_dataset_id):
+            raise
+        gone = f"the result of job {job.job_id} was deleted before it was loaded"
+        return _merge(made, _Results(job, given_up=gone))
     return _merge(made, _Results(job, joined, line_errors(job, joined.missing)))
 
 
@@ -191,11 +198,21 @@ def _merge(made: _Shard, found: _Results) -> dict[str, int]:
         made.resources.warehouse().load(table, pa.Table.from_pylist(answers, schema=table.arrow_schema()), jobs)
         crash_point("after_commit")
     released = len(records) - len(answers)
-    made.folder.record_loaded({"counts": counts, "released": released, "given_up": found.given_up})
+    given_up = found.given_up or _nothing_could_be_sent(records)
+    made.folder.record_loaded({"counts": counts, "released": released, "given_up": given_up})
     crash_point("after_loaded")
     meter_job_rows(made.resources, jobs, counts)
     log.info("Shard %s is loaded: %s, %d released.", made.folder.key, counts, released)
     return counts
+
+
+def _nothing_could_be_sent(records: Sequence[RowRecord]) -> str | None:
+    """Say why a shard has no answers of which no image could be read, or whose requests were all refused."""
+    reasons = [record.detail for record in records if record.fate is Fate.FAILED]
+    rest = sum(record.fate in {Fate.SENT, Fate.COPIED} for record in records)
+    return (
+        f"none of its {len(reasons)} images could be sent; of the first: {reasons[0]}" if reasons and not rest else None
+    )
 
 
 def _note_jobs(made: _Shard) -> None:
@@ -236,8 +253,8 @@ def _outcome_of(
     match record.fate:
         case Fate.RELEASED:
             return None
-        case Fate.REJECTED:
-            return {"status": "rejected", "error": record.detail}
+        case Fate.REJECTED | Fate.FAILED:
+            return {"status": str(record.fate), "error": record.detail}
         case Fate.COPIED:
             source = copies.get(record.image_sha256 or "")
             return None if source is None else {**source, "copied_from": record.copied_from}

@@ -16,6 +16,7 @@ from vision_batch.errors import (
     ObjectChangedError,
     ObjectExistsError,
     ObjectMissingError,
+    ObjectUnreadableError,
     StaleWriteError,
 )
 from vision_batch.store.protocol import ObjectInfo
@@ -59,6 +60,8 @@ class FileStore:
                 after = _file_etag(os.fstat(file.fileno()))
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(f"{uri} does not exist") from None
+        except OSError as error:
+            raise ObjectUnreadableError(f"{uri} cannot be read: {error.strerror}") from None
         if if_match is not None and {before, after} != {if_match}:
             raise ObjectChangedError(f"{uri} has changed: found version {after}, wanted {if_match}")
         return body

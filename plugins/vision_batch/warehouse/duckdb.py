@@ -72,6 +72,14 @@ class DuckDBWarehouse:
     path: str
     busy_timeout_seconds: float = 120.0
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        if Path(self.path).exists():
+            with self._connected() as db:
+                _refuse_taken_names(db, spec)
+                missing_columns(spec, _found_columns(db, spec), _wanted(spec))
+                _jobs_table(db, spec).missing(_found_columns(db, spec, JOBS_TABLE))
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with self._connected() as db, _transaction(db):
@@ -147,6 +155,8 @@ class DuckDBWarehouse:
 
     def billed(self, spec: TableSpec, enrichment: str, since: datetime) -> pa.Table:
         """Read what jobs are billed."""
+        if not Path(self.path).exists():
+            return arrow_schema(BILLED).empty_table()
         with self._connected() as db:
             if not _found_columns(db, spec, JOBS_TABLE):
                 return arrow_schema(BILLED).empty_table()
@@ -166,6 +176,8 @@ class DuckDBWarehouse:
                 yield batch.cast(spec.arrow_schema())
 
     def _looked_up(self, sql: str, spec: TableSpec, wanted: pa.Table | None, schema: pa.Schema) -> pa.Table:
+        if not Path(self.path).exists():  # a look makes no file
+            return schema.empty_table()
         with self._connected() as db:
             if not _found_columns(db, spec):
                 return schema.empty_table()
@@ -248,7 +260,7 @@ def _refuse_taken_names(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
 
 def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]:
     found, table = _found_columns(db, spec), _qualified(db, spec, spec.table)
-    wanted = {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
+    wanted = _wanted(spec)
     if not found:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted.items())
         db.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(db, spec)}")
@@ -261,6 +273,10 @@ def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]
         db.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {wanted[column.name]}")
     _comment(db, table, missing)
     return [*(f"added column {column.name}" for column in missing), *kept_columns(spec, found)]
+
+
+def _wanted(spec: TableSpec) -> dict[str, str]:
+    return {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
 
 
 def _jobs_table(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> JobsTable:

@@ -59,6 +59,11 @@ class RedshiftWarehouse:
     staging: Staging
     busy_timeout_seconds: float = 120.0
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with connected(self.server) as db, transaction(db) as execute:
+            left_over(execute, spec, with_view=False)
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with connected(self.server) as db:

@@ -25,7 +25,8 @@ from PIL import Image
 
 from vision_batch.service.join import ResultRow, SentRequest, join, marker_line
 from vision_batch.service.range_file import RangeFile
-from vision_batch.service.rows import request_hash, request_line, results
+from vision_batch.service.request_hash import RequestHash
+from vision_batch.service.rows import request_line, results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import ServiceConfig
 
@@ -83,12 +84,12 @@ def until(look: Callable[[], Any]) -> Any:
 
 def make_result(client: SyncAIStudioClient, folder: Path, rows: int) -> str:
     """Have questions about so many pictures answered; write what was sent, return the result's dataset."""
-    path, sent = folder / "rows.jsonl", []
+    path, hashing, sent = folder / "rows.jsonl", RequestHash.new(), []
     with path.open("wb") as file:
         for number in range(rows):
             line = request_line(prompt_of(number), picture(number))
             file.write(line)
-            sent.append(request_hash(json.loads(line)["request"]))
+            sent.append(hashing.of(json.loads(line)["request"]))
     (folder / f"sent-{rows}.json").write_text(json.dumps(sent))
     dataset = client.create_dataset("bench", "ImageTextToTextGenerationRequest", labels={})
     client.upload(dataset.dataset_id, path)
@@ -107,27 +108,28 @@ def requests_of(sent: list[str]) -> list[SentRequest]:
 
 def ours(address: str, dataset_id: str, sent: list[str], *, marker: bool) -> int:
     """Read and join; return how many requests have their answer."""
+    hashing = None if marker else RequestHash.like(sent[0])
     with client_at(address) as client:
         rows = (
             ResultRow(row["text"], row["response"], row.get("request_hash"))
-            for batch in results(client, dataset_id, with_images=not marker)
+            for batch in results(client, dataset_id, hashing=hashing)
             for row in batch.to_pylist()
         )
         return len(join(requests_of(sent), rows, marker=marker).responses)
 
 
-def sdk(address: str, dataset_id: str, *, hashed: bool) -> int:
-    """Read every row through the vendor's SDK; return how many there are."""
+def sdk(address: str, dataset_id: str, hashing: RequestHash | None = None) -> int:
+    """Read every row through the vendor's SDK, and hash it if wanted; return how many there are."""
     from yandex_ai_studio_sdk import AIStudio
 
     studio = AIStudio(folder_id=FOLDER, endpoint=address, auth=KEY, verify=False)
     rows = studio.datasets.get(dataset_id).read(timeout=600)
-    return len({request_hash(row["request"]) for row in rows}) if hashed else sum(1 for _ in rows)
+    return len({hashing.of(row["request"]) for row in rows}) if hashing else sum(1 for _ in rows)
 
 
 WAYS: dict[str, Callable[[str, str, list[str]], int]] = {
-    "SDK, read": lambda address, dataset_id, _: sdk(address, dataset_id, hashed=False),
-    "SDK, read and hash": lambda address, dataset_id, _: sdk(address, dataset_id, hashed=True),
+    "SDK, read": lambda address, dataset_id, _: sdk(address, dataset_id),
+    "SDK, read and hash": lambda address, dataset_id, sent: sdk(address, dataset_id, RequestHash.like(sent[0])),
     "ours, join by hash": lambda address, dataset_id, sent: ours(address, dataset_id, sent, marker=False),
     "ours, join by marker": lambda address, dataset_id, sent: ours(address, dataset_id, sent, marker=True),
 }
@@ -137,6 +139,7 @@ def measure(way: str, address: str, dataset_id: str, sent: list[str]) -> dict[st
     """Read once in this process; return seconds, seconds of CPU, MB that it took beyond its imports, and MB fetched."""
     import yandex_ai_studio_sdk  # noqa: F401 - so that no way is measured by what it imports
 
+    import vision_batch.service.client
     import vision_batch.service.result_files  # noqa: F401
 
     fetched = count_fetched()

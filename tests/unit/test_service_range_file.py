@@ -12,8 +12,8 @@ import urllib3
 
 from vision_batch.errors import FinalError, TransferError, UrlExpiredError
 from vision_batch.service.range_file import BLOCK_BYTES, KEPT_BLOCKS, TAIL_BYTES, RangeFile
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.result_files import read_result_file, read_result_files
-from vision_batch.service.rows import request_hash
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
 
@@ -170,6 +170,7 @@ def test_two_versions_are_never_mixed(opened, storage):
         file.read(1000)
 
 
+HASHING = RequestHash.new()
 PART = pa.struct([("type", pa.string()), ("text", pa.string()), ("image", pa.string())])
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(PART))])
 RESULT = pa.schema([("request", pa.list_(MESSAGE)), ("response", pa.string())])
@@ -188,17 +189,17 @@ class TestResults:
     def test_texts_and_hashes(self, opened):
         body = self.parquet([{"request": SENT, "response": "A"}, {"request": None, "response": None}])
         rows = [{"text": "Q", "response": "A"}, {"text": "", "response": None}]
-        assert self.read(opened(body), with_images=False) == rows
-        hashes = [request_hash(SENT), request_hash([])]
+        assert self.read(opened(body), hashing=None) == rows
+        hashes = [HASHING.of(SENT), HASHING.of([])]
         expected = [{**row, "request_hash": found} for row, found in zip(rows, hashes, strict=True)]
-        assert self.read(opened(body), with_images=True) == expected
+        assert self.read(opened(body), hashing=HASHING) == expected
 
     def test_no_rows(self, opened):
-        assert self.read(opened(self.parquet([])), with_images=True) == []
+        assert self.read(opened(self.parquet([])), hashing=HASHING) == []
 
     def test_another_table(self, opened):
         with pytest.raises(FinalError, match=r"it has the columns \['a'\]; a result has request"):
-            self.read(opened(self.parquet([{"a": 1}], pa.schema([("a", pa.int64())]))), with_images=False)
+            self.read(opened(self.parquet([{"a": 1}], pa.schema([("a", pa.int64())]))), hashing=None)
 
     @pytest.mark.parametrize(
         "damage",
@@ -207,7 +208,7 @@ class TestResults:
     def test_a_torn_file(self, opened, damage):
         body = self.parquet([{"request": SENT, "response": "A"}] * 50)
         with pytest.raises(TransferError, match=r"cannot be read as Parquet|did not say"):
-            self.read(opened(damage(body)), with_images=False)
+            self.read(opened(damage(body)), hashing=None)
 
     def test_a_file_that_is_gone_when_its_url_is_renewed(self, storage):
         class Client:
@@ -219,7 +220,7 @@ class TestResults:
 
         storage.before = on_request(0, plain(403, b""))
         with pytest.raises(TransferError, match=r"dataset fds1 no longer has the file '1\.parquet'"):
-            list(read_result_files(Client(), "fds1", with_images=False, retries=QUICK))
+            list(read_result_files(Client(), "fds1", hashing=None, retries=QUICK))
 
 
 def test_downloads_go_by_the_proxy_of_the_environment(monkeypatch):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from vision_batch.errors import FinalError, TransferError
 from vision_batch.service.arrow_values import python_values
 from vision_batch.service.range_file import RangeFile, Span
-from vision_batch.service.rows import request_hash
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
 
@@ -36,7 +36,7 @@ class GivesResultFiles(Protocol):
 
 
 def read_result_files(
-    client: GivesResultFiles, dataset_id: str, *, with_images: bool, retries: StorageRetries | None = None
+    client: GivesResultFiles, dataset_id: str, *, hashing: RequestHash | None, retries: StorageRetries | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Read every file of a result dataset: see :func:`vision_batch.service.rows.results`."""
     files = client.result_files(dataset_id)
@@ -44,10 +44,10 @@ def read_result_files(
         source = _Renewable(client, dataset_id, file)
         name = f"file {file.key!r} of dataset {dataset_id}"
         with downloads(file.url) as http, RangeFile(http, source.url, name=name, retries=retries) as opened:
-            yield from read_result_file(opened, name, with_images=with_images)
+            yield from read_result_file(opened, name, hashing=hashing)
 
 
-def read_result_file(file: RangeFile, name: str, *, with_images: bool) -> Iterator[pa.RecordBatch]:
+def read_result_file(file: RangeFile, name: str, *, hashing: RequestHash | None) -> Iterator[pa.RecordBatch]:
     """Read one file in batches.
 
     :param name: what messages call it.
@@ -56,11 +56,11 @@ def read_result_file(file: RangeFile, name: str, *, with_images: bool) -> Iterat
     """
     try:
         with pq.ParquetFile(cast("IO[Any]", file), buffer_size=BUFFER_BYTES, pre_buffer=False) as parquet:
-            columns = _columns(parquet, name, with_images=with_images)
+            columns = _columns(parquet, name, hashing=hashing)
             file.plan(_ranges(parquet, columns))
-            rows = ROWS_WITH_IMAGES if with_images else ROWS
+            rows = ROWS_WITH_IMAGES if hashing else ROWS
             for batch in parquet.iter_batches(rows, columns=list(columns), use_threads=False):
-                yield _flat(batch, with_images=with_images)
+                yield _flat(batch, hashing=hashing)
     except _ARROW_ERRORS as error:
         raise TransferError(f"{name} cannot be read as Parquet: {type(error).__name__}: {error}") from None
 
@@ -84,7 +84,7 @@ class _Renewable:
         raise TransferError(f"dataset {self._dataset_id} no longer has the file {self._key!r}")
 
 
-def _columns(parquet: pq.ParquetFile, name: str, *, with_images: bool) -> Mapping[str, int]:
+def _columns(parquet: pq.ParquetFile, name: str, *, hashing: RequestHash | None) -> Mapping[str, int]:
     """Return the paths and numbers of the leaf columns to read."""
     leaves = {parquet.schema.column(number).path: number for number in range(len(parquet.schema.names))}
     of_request = {path: number for path, number in leaves.items() if path.split(".")[0] == _REQUEST}
@@ -94,7 +94,7 @@ def _columns(parquet: pq.ParquetFile, name: str, *, with_images: bool) -> Mappin
             f"{name} has the columns {sorted(leaves)[:20]}; a result has request (with text) and response. "
             "Is it the result dataset of the job?"
         )
-    return {**(of_request if with_images else texts), _RESPONSE: leaves[_RESPONSE]}
+    return {**(of_request if hashing else texts), _RESPONSE: leaves[_RESPONSE]}
 
 
 def _ranges(parquet: pq.ParquetFile, columns: Mapping[str, int]) -> Iterator[Span]:
@@ -109,14 +109,14 @@ def _ranges(parquet: pq.ParquetFile, columns: Mapping[str, int]) -> Iterator[Spa
             yield start, start + chunk.total_compressed_size
 
 
-def _flat(batch: pa.RecordBatch, *, with_images: bool) -> pa.RecordBatch:
+def _flat(batch: pa.RecordBatch, *, hashing: RequestHash | None) -> pa.RecordBatch:
     requests = python_values(batch.column(_REQUEST))
     flat: dict[str, Any] = {
         "text": pa.array([_text(request) for request in requests], pa.string()),
         "response": batch.column(_RESPONSE).cast(pa.string()),
     }
-    if with_images:
-        flat["request_hash"] = pa.array([request_hash(request or []) for request in requests], pa.string())
+    if hashing:
+        flat["request_hash"] = pa.array([hashing.of(request or []) for request in requests], pa.string())
     return pa.RecordBatch.from_pydict(flat)
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from vision_batch.errors import FinalError, TransferError
 from vision_batch.service.arrow_values import python_values
-from vision_batch.service.range_file import RangeFile, Span
+from vision_batch.service.range_file import WHOLE_BYTES, RangeFile, Span
 from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
@@ -19,7 +19,7 @@ from vision_batch.service.types import ResultFile
 ROWS = 1024
 ROWS_WITH_IMAGES = 16
 
-#: Bytes of a column that Arrow reads at once; without such a limit it reads a whole column of a row group.
+#: Bytes of a column that Arrow reads at once where row groups are large; without a limit it reads a whole column.
 BUFFER_BYTES = 4 * 1024 * 1024
 
 _REQUEST, _RESPONSE, _TEXT = "request", "response", "text"
@@ -55,10 +55,13 @@ def read_result_file(file: RangeFile, name: str, *, hashing: RequestHash | None)
     :raises TransferError: if it is not whole.
     """
     try:
-        with pq.ParquetFile(cast("IO[Any]", file), buffer_size=BUFFER_BYTES, pre_buffer=False) as parquet:
-            columns = _columns(parquet, name, hashing=hashing)
-            file.plan(_ranges(parquet, columns))
-            rows = ROWS_WITH_IMAGES if hashing else ROWS
+        source = cast("IO[Any]", file)
+        metadata = pq.read_metadata(source)
+        columns = _columns(metadata, name, hashing=hashing)
+        ranges = list(_ranges(metadata, columns))
+        file.plan(ranges)
+        rows = ROWS_WITH_IMAGES if hashing else ROWS
+        with pq.ParquetFile(source, metadata=metadata, buffer_size=_buffer_bytes(ranges), pre_buffer=False) as parquet:
             for batch in parquet.iter_batches(rows, columns=list(columns), use_threads=False):
                 yield _flat(batch, hashing=hashing)
     except _ARROW_ERRORS as error:
@@ -84,9 +87,9 @@ class _Renewable:
         raise TransferError(f"dataset {self._dataset_id} no longer has the file {self._key!r}")
 
 
-def _columns(parquet: pq.ParquetFile, name: str, *, hashing: RequestHash | None) -> Mapping[str, int]:
+def _columns(metadata: pq.FileMetaData, name: str, *, hashing: RequestHash | None) -> Mapping[str, int]:
     """Return the paths and numbers of the leaf columns to read."""
-    leaves = {parquet.schema.column(number).path: number for number in range(len(parquet.schema.names))}
+    leaves = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
     of_request = {path: number for path, number in leaves.items() if path.split(".")[0] == _REQUEST}
     texts = {path: number for path, number in of_request.items() if path.split(".")[-1] == _TEXT}
     if _RESPONSE not in leaves or not texts:
@@ -97,16 +100,21 @@ def _columns(parquet: pq.ParquetFile, name: str, *, hashing: RequestHash | None)
     return {**(of_request if hashing else texts), _RESPONSE: leaves[_RESPONSE]}
 
 
-def _ranges(parquet: pq.ParquetFile, columns: Mapping[str, int]) -> Iterator[Span]:
-    """Say where in the file the columns are."""
-    for group in range(parquet.num_row_groups):
-        of_group = parquet.metadata.row_group(group)
+def _ranges(metadata: pq.FileMetaData, columns: Mapping[str, int]) -> Iterator[Span]:
+    """Say where in the file the columns are, row group by row group."""
+    for group in range(metadata.num_row_groups):
+        of_group = metadata.row_group(group)
         for number in columns.values():
             chunk = of_group.column(number)
             start = chunk.data_page_offset
             if chunk.dictionary_page_offset:
                 start = min(start, chunk.dictionary_page_offset)
             yield start, start + chunk.total_compressed_size
+
+
+def _buffer_bytes(ranges: Sequence[Span]) -> int:
+    """Return how much of a column Arrow has to read at once: all of it, without a copy, where that is one block."""
+    return 0 if all(end - start <= WHOLE_BYTES for start, end in ranges) else BUFFER_BYTES
 
 
 def _flat(batch: pa.RecordBatch, *, hashing: RequestHash | None) -> pa.RecordBatch:

@@ -119,6 +119,15 @@ def test_what_is_fetched_ahead_is_kept_whatever_its_size(opened, storage, monkey
     assert len(ranges(storage)) == 1 + len(file._spans)
 
 
+def test_one_look_at_another_column_fetches_nothing_ahead(opened, storage):
+    file = opened()
+    file.plan([(start, start + 10) for start in range(0, 4 * MIB, MIB // 2)])
+    file.seek(2 * MIB)
+    assert file.read(10) == BODY[2 * MIB :][:10]
+    file.close()
+    assert len(ranges(storage)) == 1 + 1
+
+
 def test_a_range_that_is_not_too_long_is_one_request_and_no_copy(opened, storage):
     file = opened()
     file.plan([(0, 3 * MIB), (3 * MIB, len(BODY))])

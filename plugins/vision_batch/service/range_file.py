@@ -27,7 +27,7 @@ from vision_batch.service.storage import StorageRetries, broken, check_status, u
 WHOLE_BYTES = 24 * 1024 * 1024
 
 #: Bytes of a block where a longer range is cut.
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
 
 #: Ranges with less than this between them are fetched together.
 GAP_BYTES = 32 * 1024
@@ -36,7 +36,7 @@ GAP_BYTES = 32 * 1024
 TAIL_BYTES = 32 * 1024
 
 #: Bytes of blocks kept in memory, and blocks fetched ahead of the one being read, which are always kept.
-KEPT_BYTES = 32 * 1024 * 1024
+KEPT_BYTES = 48 * 1024 * 1024
 AHEAD = 2
 
 #: Bytes taken from a connection at once, at most: few enough to be copied out of the processor's cache.
@@ -164,7 +164,8 @@ class RangeFile(io.RawIOBase):
             found = self._some(self._position + done, length - done)
 
     def _block(self, index: int) -> memoryview:
-        for each in range(index, min(index + 1 + AHEAD, len(self._spans))):
+        goes_on = index == 0 or index - 1 in self._blocks  # else it is one look at another column
+        for each in range(index, min(index + 1 + AHEAD * goes_on, len(self._spans))):
             if each not in self._blocks:
                 self._blocks[each] = self._pool.submit(self._source.fetch, *self._spans[each])
             self._blocks.move_to_end(each)

@@ -19,8 +19,9 @@ from vision_batch.service.types import ResultFile
 ROWS = 1024
 ROWS_WITH_IMAGES = 16
 
-#: Bytes of a column that Arrow reads at once where row groups are large; without a limit it reads a whole column.
-BUFFER_BYTES = 4 * 1024 * 1024
+#: Bytes of a column that Arrow reads at once where row groups are large, or a page if that is more; without a limit it
+#: reads a whole column of a row group. What is read directly into a page is not copied out of a buffer.
+BUFFER_BYTES = 256 * 1024
 
 _REQUEST, _RESPONSE, _TEXT = "request", "response", "text"
 

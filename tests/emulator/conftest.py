@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from PIL import Image
 
@@ -34,7 +33,7 @@ def picture(number: int, *, compress_level: int = 6) -> bytes:
     return target.getvalue()
 
 
-def _eventually(look: Callable[[], Any], *, seconds: float = 20) -> Any:
+def _eventually(look: Callable[[], Any], *, seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"nothing after {seconds} s"
@@ -128,10 +127,6 @@ def client_of(config: ServiceConfig) -> SyncAIStudioClient:
     return SyncAIStudioClient(config, retries=ReadRetries(wait_initial_seconds=0.02, wait_max_seconds=0.1))
 
 
-def forget_scenarios(emulator: Any) -> None:
-    httpx.delete(f"{emulator.http}/_emulator/scenario", trust_env=False).raise_for_status()
-
-
 @pytest.fixture(scope="module")
 def session_at(tmp_path_factory) -> Iterator[Callable[..., Session]]:
     """Give a function that opens a session at an emulator. They end with the module."""
@@ -156,7 +151,8 @@ def fast_emulator(emulators) -> Any:
 @pytest.fixture
 def session(fast_emulator, session_at) -> Iterator[Session]:
     yield session_at(fast_emulator)
-    forget_scenarios(fast_emulator)
+    fast_emulator.clear()
+    fast_emulator.resume()
 
 
 @pytest.fixture
@@ -174,7 +170,7 @@ class Wire:
     def call(self, stub: type, method: str, request: Any, **metadata: str) -> Any:
         sent = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
         with grpc.insecure_channel(self.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-            return getattr(stub(channel), method)(request, metadata=sent, timeout=20)
+            return getattr(stub(channel), method)(request, metadata=sent, timeout=100)
 
     def refused(self, *call: Any, **metadata: str) -> tuple[str, str]:
         """Return the code and the details with which a call is refused."""

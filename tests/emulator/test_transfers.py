@@ -26,7 +26,7 @@ KNOWN = {"authorization": "Api-Key any", "x_data_logging_enabled": "false"}
 
 @pytest.fixture
 def http():
-    with httpx.Client(trust_env=False, timeout=20) as client:
+    with httpx.Client(trust_env=False, timeout=100) as client:
         yield client
 
 

@@ -95,9 +95,9 @@ def whole_run(declaration: Declaration, emulator, windows=None) -> tuple[list[Re
     resources = Resources(declaration, config)
     [key] = claim(resources, plan(resources, (DAY,)).uri, (DAY,), "run").shards
     validating = prepare(resources, key)
-    uploaded = list(counted(emulator.state / "datasets" / validating.dataset_id, resources.model.family))
     while finish_prepare(resources, key, validating) is None:
         time.sleep(0.05)
+    uploaded = list(counted(emulator.state / "datasets" / validating.dataset_id, resources.model.family))
     asked = submit(resources, key)
     assert isinstance(asked, Asked)
     with resources.service() as service:
@@ -110,11 +110,7 @@ def whole_run(declaration: Declaration, emulator, windows=None) -> tuple[list[Re
 
 
 def counted(folder: Path, family: str) -> Iterator[Request]:
-    """Count each row of an upload, once the service has read it, by the emulator's formulas from decoded pixels."""
-    deadline = time.monotonic() + 30
-    while not (folder / "rows.idx").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    """Count each row of an upload that the service has read, by the emulator's formulas from decoded pixels."""
     rows = Rows(folder, VL_REQUEST)
     for number in range(len(rows)):
         row = rows[number]

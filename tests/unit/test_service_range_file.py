@@ -26,14 +26,14 @@ from vision_batch.service.result_files import read_result_file, read_result_file
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
 
-QUICK = StorageRetries(attempts=3, total_seconds=10, wait_initial_seconds=0.01, wait_max_seconds=0.02)
+QUICK = StorageRetries(attempts=3, total_seconds=200, wait_initial_seconds=0.01, wait_max_seconds=0.02)
 MIB = 1024**2
 BODY = hashlib.shake_256(b"body").digest(BLOCK_BYTES + MIB + 123)
 
 
 @pytest.fixture
 def http():
-    with urllib3.PoolManager(timeout=10, retries=False) as client:
+    with urllib3.PoolManager(timeout=100, retries=False) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.stored import read_stored
 from vision_batch.errors import ConnectionInputError
 from vision_batch.models import Model
 from vision_batch.shards.folder import ShardFolder, WorkFolder
@@ -74,9 +75,11 @@ class Resources:
         return self.work().shard(key)
 
     def for_shard(self, key: str) -> Resources:
-        """Return resources that ask the question the shard was claimed with, whatever the declaration says now."""
-        claimed_with = self.shard(key).question()["declaration"]
-        return replace(self, declaration=Declaration.model_validate(claimed_with))
+        """Return resources that ask the question the shard was claimed with, whatever the declaration says now.
+
+        :raises ShardVersionError: if another version claimed it, and this one cannot read with what.
+        """
+        return replace(self, declaration=read_stored(self.shard(key).question(), shard=key))
 
     def folder_id(self) -> str:
         """Return the service's folder."""

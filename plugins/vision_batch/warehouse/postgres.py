@@ -166,6 +166,7 @@ class PostgresWarehouse:
             db.execute(f"SET LOCAL lock_timeout = {int(self.busy_timeout_seconds * 1000)}")
             db.execute("SET LOCAL TimeZone = 'UTC'")
             db.execute("SET LOCAL client_encoding = 'UTF8'")
+            db.execute("SET LOCAL standard_conforming_strings = on")  # as literal() writes texts
             yield db
 
     def _connect(self) -> Connection:

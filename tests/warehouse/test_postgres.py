@@ -123,7 +123,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_as
         PostgresWarehouse(latin).ensure_table(SPEC)
 
 
-@pytest.mark.parametrize("name", ["item_key", "image_sha256"])
+@pytest.mark.parametrize("name", ["item_key", "image_sha256", "request_key"])
 def test_a_zero_byte_in_a_key_fails_the_plan_and_is_never_changed_silently(postgres_place: Place, name: str):
     warehouse = impatient(postgres_place)
     warehouse.ensure_table(SPEC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Resources:
     :param destination_server: gives the database server that a connection's id stands for.
     :param query_rows: gives the rows of a source's query for a partition, over a connection's id.
     :param unit_price: price of one billing unit, if it is known.
+    :param windows: of models by id, where ``service_config``, which has them too, is not there.
     :param meter: counts what was done, for those who watch.
     """
 
@@ -52,12 +53,13 @@ class Resources:
     destination_server: Callable[[str], ServerConfig] | None = None
     query_rows: Callable[[str, str, str], Iterable[Mapping[str, Any]]] | None = None
     unit_price: Decimal | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
     meter: Meter = _unmetered
 
     @property
     def model(self) -> Model:
         """Return the model that is asked, with the window that the declaration or the connection gives it."""
-        windows = self.service_config.windows if self.service_config is not None else {}
+        windows = self.windows if self.service_config is None else self.service_config.windows
         return self.declaration.asked_model(windows)
 
     def source_store(self) -> ReadableStore:

@@ -20,9 +20,10 @@ from hypothesis import settings
 PROJECT = Path(__file__).resolve().parents[1]
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("exploring", derandomize=False)
+# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones. No deadline:
+# how long an example takes says more about the machine than about the code.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("exploring", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
 
 # What is forked has imported these: emulators, and the processes of tests/warehouse. One list counts for all.

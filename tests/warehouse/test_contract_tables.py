@@ -53,6 +53,28 @@ def test_a_removed_field_keeps_its_column_and_old_shards_can_still_be_loaded(pla
     assert place.rows(what="item_key, colour") == [("a", None), ("b", None)]
 
 
+def test_a_table_of_an_earlier_version_is_read_as_it_is_and_widened_by_the_next_load(place: Place):
+    """A shard that was planned by the version before is prepared and loaded by this one."""
+    place.open().ensure_table(SPEC)
+    place.open().load(
+        SPEC, answers(SPEC, [{"item_key": "a", "kind": "photo", "image_sha256": "h", "request_key": "r"}])
+    )
+    place.query(f"DROP VIEW {place.name(SPEC.schema, SPEC.view)}")
+    place.query(f"ALTER TABLE {place.name(SPEC.schema, SPEC.table)} DROP COLUMN request_key")
+    spec = replace(SPEC, fields=(*FIELDS, Column("sizes", "list[number]"), Column("parts", "json")))
+    warehouse = place.open()
+    assert warehouse.by_content(spec, pa.table({"request_key": ["r"]})).num_rows == 0
+    copied = warehouse.by_content(spec, pa.table({"image_sha256": ["h"]}))
+    [exported] = warehouse.answers(spec)
+    for found in (copied, pa.Table.from_batches([exported])):
+        assert found.schema == spec.arrow_schema()
+        [row] = found.to_pylist()
+        assert (row["item_key"], row["kind"], row["request_key"], row["parts"]) == ("a", "photo", None, None)
+        assert not row["sizes"]
+    ask(place, spec, b="drawing")
+    assert place.rows(what="item_key, request_key") == [("a", None), ("b", None)]
+
+
 @pytest.mark.parametrize("step", ["check_table", "ensure_table", "load"])
 def test_another_type_is_refused_with_the_two_ways_out_and_changes_nothing(place: Place, step: str):
     warehouse = place.open()

@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -156,10 +156,7 @@ class WorkFolder:
             partition: Waiting(_time(entry["since"]), entry["items"], entry["tokens"])
             for partition, entry in record.get("waiting", {}).items()
         }
-        unannounced = {
-            partition: Unannounced(**{**entry, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
-            for partition, entry in record.get("unannounced", {}).items()
-        }
+        unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
         return OpenState(shards, waiting, unannounced), version
 
     def _swap_open(self, change: Callable[[OpenState], OpenState]) -> OpenState:
@@ -180,6 +177,12 @@ class WorkFolder:
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
+
+
+def _unannounced(entry: Mapping[str, Any]) -> Unannounced:
+    """Read an entry; what a later version has added to it is passed over."""
+    known = {each.name: entry[each.name] for each in fields(Unannounced) if each.name in entry}
+    return Unannounced(**{**known, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
 
 
 def _open_record(shard: OpenShard) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from vision_batch.enrichment.candidates import KeySet
 from vision_batch.enrichment.identity import shard_key
 from vision_batch.enrichment.plan import SettledItem, is_below
 from vision_batch.enrichment.spending import price_of
+from vision_batch.enrichment.stored import stored_question
 from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, Waiting, WorkFolder
 from vision_batch.shards.records import ManifestItem
 from vision_batch.steps.budget import judged, refuse
@@ -137,7 +138,7 @@ class _Claiming:
         key, items = _never_closed(self._resources, self._work, items)
         self.made[key] = _entry(self._resources, key, items, self._run_id)
         self._tokens.append([item.tokens for item in items])
-        self._work.shard(key).write_manifest(items, _question(self._resources))
+        self._work.shard(key).write_manifest(items, stored_question(self._resources.declaration))
         crash_point("after_manifest")
 
     def _stay_within_budget(self, shards: OpenShards) -> None:
@@ -206,13 +207,6 @@ def _settled_since(item: ManifestItem, settled: dict[str, SettledItem]) -> bool:
 def _entry(resources: Resources, key: str, items: Sequence[ManifestItem], run_id: str) -> OpenShard:
     partitions = dict(sorted(Counter(item.partition for item in items).items()))
     return OpenShard(key, resources.declaration.question_key(), partitions, datetime.now(UTC), run_id)
-
-
-def _question(resources: Resources) -> dict[str, object]:
-    return {
-        "question_key": resources.declaration.question_key(),
-        "declaration": resources.declaration.model_dump(mode="json"),
-    }
 
 
 def _is_orphan(work: WorkFolder, shard: OpenShard, adopt_after: timedelta) -> bool:

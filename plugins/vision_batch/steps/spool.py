@@ -21,6 +21,7 @@ from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate, ManifestItem, RowRecord
+from vision_batch.steps.copies import Content, answered_before, content_of
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,7 @@ def spool_requests(resources: Resources, shard: ShardFolder, folder: Path) -> Sp
         for prepared in _in_order(pool, _Preparer(resources, refused), items):
             writer.add(prepared)
             progress.step()
-    if any(item.variables for item in items):  # equal content with other variables is another question
-        return writer.spooled()
-    return _without_copies(resources, writer.spooled(), folder)
+    return _without_copies(resources, writer.spooled(), content_of(items), folder)
 
 
 def image_budget_tokens(resources: Resources, variables: Mapping[str, str]) -> int:
@@ -202,21 +201,17 @@ class _Writer:
         return key[:LONG_MARKER_DIGITS] if short in self._markers else short
 
 
-def _without_copies(resources: Resources, spooled: Spooled, folder: Path) -> Spooled:
+def _without_copies(resources: Resources, spooled: Spooled, by: Content, folder: Path) -> Spooled:
     """Leave out the requests whose content the question has an answer for already."""
-    import pyarrow as pa
-
-    sent = [row for row in spooled.rows if row.fate is Fate.SENT]
-    hashes = pa.table({"image_sha256": pa.array(sorted({row.image_sha256 or "" for row in sent}), pa.string())})
-    found = resources.warehouse().by_content(resources.table(), hashes).to_pylist() if sent else []
-    if not found:
+    answered = answered_before(resources, [row for row in spooled.rows if row.fate is Fate.SENT], by)
+    if not answered:
         return spooled
-    answered = {row["image_sha256"]: row["item_key"] for row in found}
     kept: dict[int, int] = {}
     rows: list[RowRecord] = []
     for row in spooled.rows:
-        if row.fate is Fate.SENT and row.image_sha256 in answered:
-            rows.append(RowRecord(row.item_key, Fate.COPIED, row.image_sha256, copied_from=answered[row.image_sha256]))
+        if (found := answered.get(row.item_key)) is not None:
+            same = RowRecord(row.item_key, Fate.COPIED, row.image_sha256, row.request_key)
+            rows.append(replace(same, copied_from=found["item_key"]))
         elif row.row is not None:
             rows.append(replace(row, row=kept.setdefault(row.row, len(kept))))
         else:

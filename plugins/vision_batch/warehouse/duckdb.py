@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +37,7 @@ from vision_batch.warehouse.tables import (
     missing_columns,
     name_taken,
     quoted,
+    selected,
     sql_type,
     unsettled_rows,
 )
@@ -106,15 +107,15 @@ class DuckDBWarehouse:
         sql = f"SELECT {columns} FROM {{table}} t WHERE t.question_key = ? {rest}"
         return self._looked_up(sql, spec, None, arrow_schema(UNSETTLED))
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
         """Look up answers to equal content."""
-        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
+        (by,) = wanted.column_names
         return self._looked_up(
-            f"SELECT {columns} FROM {{table}} t SEMI JOIN wanted USING (image_sha256) "
+            f"SELECT {{columns}} FROM {{table}} t SEMI JOIN wanted USING ({by}) "
             "WHERE t.question_key = ? AND t.status = 'answered' "
-            "QUALIFY row_number() OVER (PARTITION BY t.image_sha256 ORDER BY t.asked_at, t.item_key) = 1",
+            f"QUALIFY row_number() OVER (PARTITION BY t.{by} ORDER BY t.asked_at, t.item_key) = 1",
             spec,
-            hashes,
+            wanted,
             spec.arrow_schema(),
         )
 
@@ -154,12 +155,12 @@ class DuckDBWarehouse:
 
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table."""
-        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
         with self._connected() as db:
-            if not _found_columns(db, spec):
+            if not (found := _found_columns(db, spec)):
                 return
+            table = _qualified(db, spec, spec.table)
             rows = db.sql(
-                f"SELECT {columns} FROM {_qualified(db, spec, spec.table)} t WHERE $every OR t.question_key = $key",
+                f"SELECT {_selected(spec, found)} FROM {table} t WHERE $every OR t.question_key = $key",
                 params={"every": every_question, "key": spec.question_key},
             )
             for batch in rows.to_arrow_reader(BATCH_ROWS):
@@ -169,12 +170,13 @@ class DuckDBWarehouse:
         if not Path(self.path).exists():  # a look makes no file
             return schema.empty_table()
         with self._connected() as db:
-            if not _found_columns(db, spec):
+            there = _found_columns(db, spec)
+            if not there or (wanted is not None and wanted.column_names[0] not in there):
                 return schema.empty_table()
             if wanted is not None:
                 db.register("wanted", wanted)
-            table = _qualified(db, spec, spec.table)
-            found: pa.Table = db.sql(sql.format(table=table), params=[spec.question_key]).to_arrow_table()
+            query = sql.format(table=_qualified(db, spec, spec.table), columns=_selected(spec, there))
+            found: pa.Table = db.sql(query, params=[spec.question_key]).to_arrow_table()
         return found.cast(schema)
 
     @contextmanager
@@ -282,6 +284,15 @@ def _found_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec, table: str = 
         [spec.schema, table or spec.table],
     ).fetchall()
     return dict(rows)
+
+
+def _selected(spec: TableSpec, found: Collection[str]) -> str:
+    return selected(
+        spec,
+        found,
+        lambda column: f"t.{quoted(column.name)}",
+        lambda column: f"CAST(NULL AS {sql_type(_TYPES, column.type)}) AS {quoted(column.name)}",
+    )
 
 
 def _comment(db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:

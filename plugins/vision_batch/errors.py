@@ -12,22 +12,25 @@ Whether a retry can help is a type::
     │   ├── AuthenticationError       the service refused the credentials or the folder
     │   ├── NotFoundError             the service does not know the id
     │   ├── RequestRefusedError       the service refused the request as it stands
-    │   ├── DatasetInvalidError       the service's validation refused rows
     │   ├── BudgetExceededError       a plan costs more than its budget allows
     │   ├── JobDeadError              the job ended as FAILED or CANCELED
     │   ├── ReconcileError            rows sent and rows settled do not add up
     │   └── SchemaConflictError       the destination's columns contradict the declaration
     ├── RetryableError                the same call may succeed later
+    │   ├── DatasetInvalidError       the service's validation refused rows: the next try leaves them out
     │   ├── ServiceUnavailableError   no answer, a timeout, an internal error
     │   ├── QuotaExceededError        a quota or rate limit; knows when to come back
+    │   ├── SubmitTooLateError        a paid call that was not made: the fence before it has grown too old
     │   ├── SubmitUnknownError        a paid call whose outcome is not known: look, never repeat
     │   ├── TransferError             an upload or download broke
     │   │   └── UrlExpiredError       a presigned URL is no longer valid: ask for a new one
     │   ├── StaleWriteError           somebody else replaced the object first
+    │   ├── ShardVersionError         another version claimed the shard, and this worker cannot read with what
     │   └── DestinationBusyError      the warehouse is locked by another writer
     ├── ObjectMissingError            no such object in storage
     ├── ObjectChangedError            the object is not the version that was asked for
     ├── ObjectExistsError             a create-once object is already there
+    ├── ObjectUnreadableError         one object may not or cannot be read now, whatever the others can
     └── ImageRejected                 one image cannot be sent: becomes a row, never a failed task
 """
 
@@ -80,7 +83,7 @@ class RequestRefusedError(FinalError):
     """Carry the service's reason for refusing a request."""
 
 
-class DatasetInvalidError(FinalError):
+class DatasetInvalidError(RetryableError):
     """Carry the service's validation errors, with their row numbers."""
 
 
@@ -115,6 +118,10 @@ class QuotaExceededError(RetryableError):
         self.retry_after = retry_after
 
 
+class SubmitTooLateError(RetryableError):
+    """Say that a paid call was not made, because too much time has passed since it was announced."""
+
+
 class SubmitUnknownError(RetryableError):
     """Say that a paid call was made and its outcome is not known."""
 
@@ -131,6 +138,10 @@ class StaleWriteError(RetryableError):
     """Say that an object was replaced by somebody else first."""
 
 
+class ShardVersionError(RetryableError):
+    """Name the shard, the version that claimed it and this one, which cannot go on with it; another worker may."""
+
+
 class DestinationBusyError(RetryableError):
     """Say that another writer holds the destination."""
 
@@ -145,6 +156,10 @@ class ObjectChangedError(VisionBatchError):
 
 class ObjectExistsError(VisionBatchError):
     """Name the create-once object that is already there."""
+
+
+class ObjectUnreadableError(VisionBatchError):
+    """Name the object that cannot be read, and why."""
 
 
 class ImageRejected(VisionBatchError):  # noqa: N818 - an outcome of one image, not a failure

@@ -18,17 +18,18 @@ from PIL import Image
 from vision_batch.emulator.answerer import answer
 from vision_batch.service.calls import ReadRetries
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, marker_line
-from vision_batch.service.rows import request_hash, request_line, results
+from vision_batch.service.request_hash import RequestHash
+from vision_batch.service.rows import request_line, results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Dataset, Job, ServiceConfig
 
 MODEL = "gemma-3-12b-it"
 
 
-def picture(number: int) -> bytes:
+def picture(number: int, *, compress_level: int = 6) -> bytes:
     """Draw a picture whose width names it, so that its answer does."""
     target = io.BytesIO()
-    Image.new("RGB", (40 + number, 30), (number * 37 % 256, 90, 160)).save(target, "PNG")
+    Image.new("RGB", (40 + number, 30), (number * 37 % 256, 90, 160)).save(target, "PNG", compress_level=compress_level)
     return target.getvalue()
 
 
@@ -82,16 +83,16 @@ class Session:
 
     def ask(self, rows: int = 6, *, marker: bool = True, same_text: bool = False) -> Question:
         """Bring questions about so many pictures to a READY dataset."""
-        requests, answers, lines = [], {}, []
+        requests, answers, lines, hashing = [], {}, [], RequestHash.new()
         for row in range(rows):
             mark = hashlib.sha256(f"{row}".encode()).hexdigest()[:8]
             text = "What is in the picture?" if same_text else f"What is in picture {row}?"
             prompt = f"{text}\n\n{marker_line(mark)}" if marker else text
-            image = picture(row)
+            image = picture(row, compress_level=0 if same_text else 6)  # long texts are hashed in another way
             part = {"type": "image", "image": base64.b64encode(image).decode()}
             whole = [{"role": "user", "content": [{"type": "text", "text": prompt}, part]}]
             digest = hashlib.sha256(prompt.encode()).hexdigest()
-            requests.append(SentRequest(row, mark if marker else "", digest, request_hash(whole)))
+            requests.append(SentRequest(row, mark if marker else "", digest, hashing.of(whole)))
             answers[row] = answer(image, prompt)
             lines.append(request_line(prompt, image))
         dataset = self.draft(lines)
@@ -105,8 +106,8 @@ class Session:
     def finished(self, job_id: str) -> Job:
         return _eventually(lambda: (job := self.client.describe_job(job_id)).status.is_terminal and job)
 
-    def rows(self, dataset_id: str, *, with_images: bool = False) -> list[ResultRow]:
-        batches = results(self.client, dataset_id, with_images=with_images)
+    def rows(self, dataset_id: str, *, hashing: RequestHash | None = None) -> list[ResultRow]:
+        batches = results(self.client, dataset_id, hashing=hashing)
         return [
             ResultRow(row["text"], row["response"], row.get("request_hash"))
             for each in batches
@@ -114,7 +115,8 @@ class Session:
         ]
 
     def joined(self, asked: Question, job: Job, *, with_images: bool = False) -> Joined:
-        rows = self.rows(job.result_dataset_id, with_images=with_images)
+        hashing = RequestHash.like(asked.requests[0].request_hash) if with_images else None
+        rows = self.rows(job.result_dataset_id, hashing=hashing)
         return join(asked.requests, rows, marker=asked.marker)
 
     def bill_of(self, asked: Question) -> list[dict[str, Any]]:

@@ -41,7 +41,10 @@ def test_every_job_has_a_row_whose_tokens_are_a_bound_of_the_bill_and_the_sum_of
     enrichment.emulator.scenario("null_response", rows=[2])
     [key] = enrichment.claim(run_id="the-run")
     job_id = enrichment.ask(key).job_id
+    metered = []
+    enrichment.resources = replace(enrichment.resources, meter=lambda *found: metered.append(found))
     counts = load(enrichment.resources, key, "the-run")
+    load(enrichment.resources, key, "again")
     assert clean(enrichment.resources, key).closed
 
     [row], [bill] = books(enrichment), enrichment.emulator.bill()
@@ -55,6 +58,16 @@ def test_every_job_has_a_row_whose_tokens_are_a_bound_of_the_bill_and_the_sum_of
     assert bill["tokens"] <= row["tokens"] < 200_000
     assert (row["billed_tokens"], row["tokens"] + row["wasted_tokens"]) == (bill["billed_tokens"], 200_000)
     assert (row["units"], row["cost"]) == (200.0, 40.0)
+
+    name = {"enrichment": "photo-quality"}
+    assert [found for found in metered if found[0] == "rows"] == [
+        ("rows", number, {**name, "status": status}) for status, number in counts.items()
+    ]
+    figures = ("requests", "tokens", "billed_tokens", "wasted_tokens")
+    assert [found for found in metered if found[0] != "rows"] == [
+        ("jobs", 1, {**name, "outcome": "COMPLETED"}),
+        *((figure, row[figure], {**name, "model": "gemma-3-12b-it"}) for figure in figures),
+    ]
 
     answers = enrichment.rows("image_uri, estimated_tokens, estimated_units, estimated_cost")
     assert sum(answer["estimated_tokens"] or 0 for answer in answers) == row["tokens"]

@@ -1,11 +1,14 @@
 """DAGs that wait for the table's assets in a real Airflow: one run for each partition that becomes complete."""
 
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from vision_batch.demo.pictures import draw_pictures
 from vision_batch.demo.stack import Stack
@@ -13,7 +16,7 @@ from vision_batch.demo.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAG, SPEED = "photo-quality", 30
-TABLE = "enrichment.photo_quality"
+TABLE, MODEL = "enrichment.photo_quality", "gemma-3-12b-it"
 DAYS = ("2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20")
 CONSUMERS = f"""
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -26,8 +29,42 @@ with DAG("by-table", schedule=[Asset("{TABLE}")]):
 """
 
 
+class Collector(ThreadingHTTPServer):
+    """Take the metrics that Airflow sends by OpenTelemetry, and add them up by name and tags."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Exported)
+        self.sums = Counter()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def add(self, body):
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
+                for point in metric.sum.data_points:
+                    tags = {tag.key: tag.value.string_value for tag in point.attributes}
+                    kind = tags.get("status") or tags.get("outcome") or tags.get("model")
+                    self.sums[metric.name, kind] += int(point.as_double or point.as_int)
+
+
+class Exported(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.add(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, project) -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, project, collector) -> Iterator[Stack]:
     """Run a stack with two DAGs that wait for the assets, and a gate before these. Nothing else starts runs."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("dags", "include"):
@@ -37,7 +74,13 @@ def stack(tmp_path_factory, project) -> Iterator[Stack]:
     declaration = folder / "include" / "enrichments" / "photo_quality.yaml"
     text = declaration.read_text().replace('schedule: "0 0 * * *"', "schedule: null")
     declaration.write_text(f"{text}\ngate: {{min_answered: 0.4}}\n")
-    environ = {"PYTHONPATH": str(project / "plugins")}
+    environ = {
+        "PYTHONPATH": str(project / "plugins"),
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": f"http://127.0.0.1:{collector.server_port}/v1/metrics",
+        "OTEL_METRIC_EXPORT_INTERVAL": "3600000",  # at the end of each process, and only then
+    }
     with Stack(tmp_path_factory.mktemp("stack"), folder, speed=SPEED, environ=environ) as running:
         yield running
 
@@ -75,7 +118,7 @@ def told(stack, table=TABLE):
     return [event for event in events if event["name"] == table]
 
 
-def test_each_partition_that_becomes_complete_and_passes_the_gate_starts_one_run(stack, run, eventually):
+def test_each_partition_that_becomes_complete_and_passes_the_gate_starts_one_run(stack, collector, run, eventually):
     one, two, three, four = DAYS
     draw_pictures(stack.bucket, partitions=DAYS, per_partition=2)
     for dag_id in (DAG, "by-partition", "by-table"):
@@ -106,3 +149,18 @@ def test_each_partition_that_becomes_complete_and_passes_the_gate_starts_one_run
     assert (keys[0], sorted(keys[1:])) == (two, [one, three, four])
     assert run("again", one, four) == "success"
     assert triggered(stack) == (Counter(DAYS), 2)
+    metered = {
+        (name.rpartition(".")[2], kind): number
+        for (name, kind), number in collector.sums.items()
+        if ".vision_batch." in name
+    }
+    assert {
+        what: number for what, number in metered.items() if what[0] in {"rows", "jobs", "requests", "billed_tokens"}
+    } == {
+        ("rows", "answered"): 8,
+        ("rows", "failed"): 3,
+        ("jobs", "COMPLETED"): 3,
+        ("requests", MODEL): 11,
+        ("billed_tokens", MODEL): 600_000,
+    }
+    assert metered["tokens", MODEL] + metered["wasted_tokens", MODEL] == 600_000

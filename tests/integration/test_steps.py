@@ -203,7 +203,9 @@ def test_a_field_of_another_type_stops_the_plan_before_anything_is_asked(enrichm
     answer = type(declaration.answer).model_validate({"fields": fields})
     narrow = replace(enrichment.resources, declaration=declaration.model_copy(update={"answer": answer}))
     with caplog.at_level("INFO"):
-        assert plan(narrow, DAYS).planned == 2
+        found = plan(narrow, DAYS)
+        assert found.planned == 2
+        claim(narrow, found.uri, DAYS, "two")
     assert any("column dominant_color stays, empty in new rows" in line for line in caplog.messages)
 
 

@@ -133,9 +133,11 @@ def test_every_request_of_a_run_is_within_the_models_window(declared, running, m
     assert max(request.tokens(answer) for request in uploaded) <= 4096
     assert statuses == {"answered": len(SIZES)}  # the emulator refuses a row that is longer than the window
     with duckdb.connect(resources.declaration.destination.path, read_only=True) as db:
-        estimates = db.sql("select estimated_tokens from enrichment.photo_quality order by image_uri").fetchall()
-    for request, (estimate,) in zip(uploaded, estimates, strict=True):
-        assert request.tokens(0) <= estimate
+        estimates = db.sql(
+            "select estimated_tokens, raw_text from enrichment.photo_quality order by image_uri"
+        ).fetchall()
+    for request, (estimate, text) in zip(uploaded, estimates, strict=True):
+        assert request.tokens(text_tokens(text)) <= estimate
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,12 @@ REGION = "us-east-1"
 #: What a key may be allowed to do in a bucket.
 RIGHTS = frozenset({"list", "read", "write", "delete", "make"})
 
-_ANSWERS = {"busy": (503, "SlowDown"), "unknown": (501, "NotImplemented")}
+_ANSWERS = {
+    "busy": (503, "SlowDown"),
+    "unknown": (501, "NotImplemented"),
+    "denied": (403, "AccessDenied"),
+    "archived": (403, "InvalidObjectState"),
+}
 
 #: A character for private use, percent-encoded.
 _LINE_BREAK = "%EE%80%8A"
@@ -63,8 +68,8 @@ class Call:
 class Fault:
     """Break the next calls that fit.
 
-    :param how: ``busy`` answers 503 without doing anything, ``unknown`` 501; ``lost`` does it and answers 500; ``cut`` ends
-        the body early.
+    :param how: ``busy`` answers 503 without doing anything, ``unknown`` 501, ``denied`` and ``archived`` 403; ``lost`` does
+        it and answers 500; ``cut`` ends the body early.
     """
 
     how: str

@@ -11,10 +11,10 @@ from dataclasses import replace
 import duckdb
 import pytest
 from PIL import Image
-from stand_in import Key
+from stand_in import Fault, Key
 
 from vision_batch.enrichment.declaration import Declaration
-from vision_batch.errors import ConnectionInputError, InputError
+from vision_batch.errors import ConnectionInputError, FinalError, InputError
 from vision_batch.hooks.storage import CLIENT
 from vision_batch.images.opening import ImageLimits
 from vision_batch.service.types import ServiceConfig
@@ -131,6 +131,42 @@ def test_what_changed_or_went_between_plan_and_prepare_is_released_to_the_next_p
     on_s3.bring_forward(key)
     assert on_s3.rows() == {"stays.png": ("answered", "red"), "changes.png": ("answered", "white")}
     assert [job["rows"] for job in on_s3.emulator.bill()] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("how", "words"), [("denied", "refuses the connection's key"), ("archived", "it lies in an archive")]
+)
+def test_an_object_that_cannot_be_read_is_a_row_and_asked_again_and_keeps_no_other_from_its_answer(on_s3, how, words):
+    on_s3.place("good.png", "red")
+    on_s3.place("bad.png", "green")
+    on_s3.s3.faults.append(Fault(how, 99, "GET", "bad.png"))
+    found = plan(on_s3.resources, (DAY,))
+    assert (found.planned, found.price.rejected) == (2, 0)
+    assert found.price.tokens > on_s3.resources.model.window_tokens, "it may be a large one"
+    [key] = claim(on_s3.resources, found.uri, (DAY,), "first").shards
+    on_s3.bring_forward(key)
+    assert on_s3.rows() == {"good.png": ("answered", "red"), "bad.png": ("failed", None)}
+    with duckdb.connect(f"{on_s3.folder}/w.duckdb", read_only=True) as db:
+        [(error,)] = db.sql("select error from enrichment.photos where status = 'failed'").fetchall()
+    assert words in error
+
+    on_s3.s3.faults.clear()
+    [key] = on_s3.claim("second")
+    on_s3.bring_forward(key)
+    assert on_s3.rows() == {"good.png": ("answered", "red"), "bad.png": ("answered", "green")}
+    assert [job["rows"] for job in on_s3.emulator.bill()] == [1, 1]
+
+
+def test_a_shard_of_which_nothing_can_be_read_makes_the_run_red(on_s3):
+    on_s3.place("a.png")
+    on_s3.place("b.png", "blue")
+    on_s3.s3.faults.append(Fault("denied", 99, "GET", f"{DAY}/"))
+    keys = on_s3.claim()
+    on_s3.bring_forward(*keys)
+    with pytest.raises(FinalError, match=r"none of its 2 images could be sent; of the first: .*refuses the connection"):
+        publish(on_s3.resources, (DAY,), keys, "run")
+    assert on_s3.emulator.bill() == []
+    on_s3.s3.faults.clear()
 
 
 def test_a_manifest_names_odd_keys_as_they_are(on_s3):

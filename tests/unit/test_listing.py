@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -163,6 +164,20 @@ def test_a_value_that_cannot_be_asked_with_is_named_with_item_and_variable(folde
     assert found == f"@lists/{DAY}.csv, row 1, item 'A1', variable 'product': {said}"
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_list_without_rows_is_empty_only_if_it_is_a_list(folder, kind):
+    def empty(*names):
+        if kind == "csv":
+            return ",".join(names) + "\n"
+        sink = io.BytesIO()
+        pq.write_table(pa.table({name: pa.array([], pa.string()) for name in names}), sink)
+        return sink.getvalue()
+
+    assert listed(folder, empty("uri", "more"), name=f"{{partition}}.{kind}") == []
+    with pytest.raises(InputError, match=r"there is no column 'uri'; did you mean 'url'\?"):
+        listed(folder, empty("url"), name=f"{{partition}}.{kind}")
+
+
 def test_two_items_may_not_have_one_key(folder):
     with pytest.raises(DuplicateItemError, match="item key 'A1' is that of row 1 too"):
         listed(folder, "uri,sku\n@a.jpg,A1\n@b.jpg,A1\n", key_column="sku")
@@ -236,7 +251,8 @@ def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
     assert item.uri.endswith("/a.jpg")
     assert asked == [("dwh", QUERY, DAY)]
     with pytest.raises(
-        ConnectionInputError, match=r"connection 'dwh' of source\.query_connection is known to Airflow only"
+        ConnectionInputError,
+        match=r"connection 'dwh' of source\.query_connection is not known here: .* AIRFLOW_CONN_DWH",
     ):
         list(items_of(resources(folder, source), DAY))
 

@@ -31,6 +31,12 @@ def test_a_quota_is_waited_for():
     assert decision.retry_delay == timedelta(seconds=90)
 
 
+def test_a_service_that_is_asked_too_much_is_left_alone_for_longer_each_time():
+    error = errors.QuotaExceededError("x")
+    delays = [RetryByErrorType().evaluate(error, number, 9).retry_delay for number in (1, 2, 3, 8)]
+    assert delays == [timedelta(minutes=minutes) for minutes in (1, 2, 4, 30)]
+
+
 def test_a_locked_destination_is_left_alone_for_a_while():
     assert decide(errors.DestinationBusyError("x")).retry_delay == BUSY_PAUSE
 

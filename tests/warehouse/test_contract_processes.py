@@ -66,7 +66,8 @@ def test_who_reads_meanwhile_sees_whole_shards_only(place: Place, start: Start):
     place.open().load(SPEC, batch(0, range(2000)))
     final = " FINAL" * (place.kind == "clickhouse")
     shards = f"SELECT count(*), count(DISTINCT kind), min(kind) FROM {place.name('enrichment', 'photos')}{final}"
-    writer, seen = start(load_all, place, SPEC, [batch(number, range(2000)) for number in range(1, 6)]), set()
+    seen = set(place.query(shards))  # a reader may be shut out until the last shard is there
+    writer = start(load_all, place, SPEC, [batch(number, range(2000)) for number in range(1, 6)])
     while writer.is_alive():
         with suppress(duckdb.IOException):  # its file cannot be opened while it is written
             seen.update(place.query(shards))

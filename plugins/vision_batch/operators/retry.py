@@ -12,6 +12,9 @@ from vision_batch.errors import DestinationBusyError, FinalError, ImageRejected,
 #: How long a locked destination is left alone before the next try.
 BUSY_PAUSE = timedelta(seconds=20)
 
+#: How long a service that is asked too much is left alone, if it does not say; twice as long at each try.
+QUOTA_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=30)
+
 
 class RetryByErrorType(RetryPolicy):
     """Fail at once on a final error, wait for the window on a quota, leave the rest to the task's own settings."""
@@ -20,11 +23,12 @@ class RetryByErrorType(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Return what to do after an exception."""
-        del try_number, max_tries, context
+        del max_tries, context
         if isinstance(exception, FinalError | ImageRejected):
             return RetryDecision.fail(reason="repeating it cannot help")
-        if isinstance(exception, QuotaExceededError) and exception.retry_after is not None:
-            return RetryDecision.retry(delay=exception.retry_after, reason="the quota window")
+        if isinstance(exception, QuotaExceededError):
+            pause = exception.retry_after or min(QUOTA_PAUSE * 2 ** (try_number - 1), LONGEST_PAUSE)
+            return RetryDecision.retry(delay=pause, reason="the quota window")
         if isinstance(exception, DestinationBusyError):
             return RetryDecision.retry(delay=BUSY_PAUSE, reason="the destination is locked")
         return RetryDecision.default()

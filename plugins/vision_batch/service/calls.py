@@ -16,7 +16,13 @@ from yandex.cloud.endpoint.api_endpoint_service_pb2_grpc import ApiEndpointServi
 from yandex.cloud.iam.v1.iam_token_service_pb2 import CreateIamTokenRequest
 from yandex.cloud.iam.v1.iam_token_service_pb2_grpc import IamTokenServiceStub
 
-from vision_batch.errors import ConnectionInputError, FinalError, SubmitUnknownError, VisionBatchError
+from vision_batch.errors import (
+    ConnectionInputError,
+    FinalError,
+    SubmitTooLateError,
+    SubmitUnknownError,
+    VisionBatchError,
+)
 from vision_batch.service.credentials import IamToken, make_credentials
 from vision_batch.service.refusals import CallSite, refusal, submit_refusal, unreadable
 from vision_batch.service.types import ServiceConfig
@@ -109,20 +115,31 @@ class ServiceCalls:
         except _UnreadableReplyError:
             raise unreadable(self._site(call, request_id)) from None
 
-    async def pay(self, stub: type, method: str, request: Any, what: str, timeout_seconds: float) -> Any:
+    async def pay(
+        self,
+        stub: type,
+        method: str,
+        request: Any,
+        what: str,
+        timeout_seconds: float,
+        *,
+        not_after: datetime | None = None,
+    ) -> Any:
         """Make the paid call: one request on the wire, whatever happens.
 
+        :param not_after: by the clock here; later than that nothing is sent.
+        :raises SubmitTooLateError: if nothing was sent for that.
         :raises SubmitUnknownError: if it was sent and anything but a definite refusal came back.
         """
         address = await self._address(FOUNDATION_MODELS)
         call = _Call(stub, method, request, what, address)
         request_id = str(uuid.uuid4())
         try:
-            return await self._send(call, request_id, timeout_seconds)
+            return await self._send(call, request_id, timeout_seconds, not_after=not_after)
         except grpc.aio.AioRpcError as error:
             raise submit_refusal(error, self._site(call, request_id)) from None
         except VisionBatchError:
-            # There were no credentials to send: nothing was.
+            # There were no credentials to send, or it was too late: nothing was sent.
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is: the call may have been sent
             raise SubmitUnknownError(
@@ -155,14 +172,27 @@ class ServiceCalls:
             raise unreadable(site) from None
         raise AssertionError("a retry ends with a result or an error")
 
-    async def _send(self, call: _Call, request_id: str, timeout_seconds: float, *, authorized: bool = True) -> Any:
+    async def _send(
+        self,
+        call: _Call,
+        request_id: str,
+        timeout_seconds: float,
+        *,
+        authorized: bool = True,
+        not_after: datetime | None = None,
+    ) -> Any:
         headers = [
             ("x-client-request-id", request_id),
             ("x-data-logging-enabled", "true" if self._config.data_logging else "false"),
         ]
         if authorized:
             headers.append(("authorization", await self._credentials.authorization()))
-        rpc = getattr(call.stub(self._channel(call.address)), call.method)(
+        channel = self._channel(call.address)
+        if not_after is not None and (now := datetime.now(UTC)) > not_after:
+            raise SubmitTooLateError(
+                f"{call.what}: it is {now:%H:%M:%S}, and nothing is sent after {not_after:%H:%M:%S}"
+            )
+        rpc = getattr(call.stub(channel), call.method)(
             call.request, metadata=headers, timeout=timeout_seconds, wait_for_ready=False
         )
         try:

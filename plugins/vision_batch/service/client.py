@@ -184,9 +184,12 @@ class AIStudioClient:
         temperature: float | None = None,
         max_tokens: int | None = None,
         timeout_seconds: float = 60.0,
+        not_after: datetime | None = None,
     ) -> SubmittedJob:
         """Make a paid job from a READY dataset. One call on the wire, never repeated.
 
+        :param not_after: by the clock here; later than that nothing is sent.
+        :raises SubmitTooLateError: if it was too late. Nothing was sent.
         :raises RequestRefusedError: if the service refused it (so do Authentication, NotFound and QuotaExceeded).
         :raises SubmitUnknownError: if a job may have been made; look for it in the list of jobs.
         """
@@ -199,7 +202,9 @@ class AIStudioClient:
             ),
         )
         what = f"submit dataset {dataset_id} to {model_uri}"
-        reply = await self._calls.pay(TextGenerationBatchServiceStub, "Completion", request, what, timeout_seconds)
+        reply = await self._calls.pay(
+            TextGenerationBatchServiceStub, "Completion", request, what, timeout_seconds, not_after=not_after
+        )
         job_id = read_task_id(reply)
         if not job_id:
             raise SubmitUnknownError(

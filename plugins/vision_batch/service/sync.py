@@ -115,6 +115,7 @@ class SyncAIStudioClient:
         temperature: float | None = None,
         max_tokens: int | None = None,
         timeout_seconds: float = 60.0,
+        not_after: datetime | None = None,
     ) -> SubmittedJob:
         """Make a paid job from a READY dataset. One call on the wire, never repeated."""
         client = self._here().client
@@ -125,6 +126,7 @@ class SyncAIStudioClient:
                 temperature=temperature,
                 max_tokens=max_tokens,
                 timeout_seconds=timeout_seconds,
+                not_after=not_after,
             )
         )
 

@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,10 +125,10 @@ class WorkFolder:
         """Replace ``open.json`` by what ``change`` makes of it, again if somebody else was first.
 
         :param change: a pure function; called once for each try.
-        :raises StaleWriteError: if others were first for about a minute.
+        :raises StaleWriteError: if others were first for about ten minutes.
         """
         for attempt in stamina.retry_context(
-            on=StaleWriteError, attempts=200, timeout=60, wait_initial=0.02, wait_max=1
+            on=StaleWriteError, attempts=None, timeout=600, wait_initial=0.02, wait_max=1
         ):
             with attempt:
                 return self._swap_open(change)
@@ -156,10 +156,7 @@ class WorkFolder:
             partition: Waiting(_time(entry["since"]), entry["items"], entry["tokens"])
             for partition, entry in record.get("waiting", {}).items()
         }
-        unannounced = {
-            partition: Unannounced(**{**entry, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
-            for partition, entry in record.get("unannounced", {}).items()
-        }
+        unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
         return OpenState(shards, waiting, unannounced), version
 
     def _swap_open(self, change: Callable[[OpenState], OpenState]) -> OpenState:
@@ -180,6 +177,12 @@ class WorkFolder:
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
+
+
+def _unannounced(entry: Mapping[str, Any]) -> Unannounced:
+    """Read an entry; what a later version has added to it is passed over."""
+    known = {each.name: entry[each.name] for each in fields(Unannounced) if each.name in entry}
+    return Unannounced(**{**known, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
 
 
 def _open_record(shard: OpenShard) -> dict[str, Any]:
@@ -259,6 +262,18 @@ class ShardFolder:
         """Return when the shard's one dataset was chosen."""
         found = self._read("dataset.json")
         return _time(found["made_at"]) if found else None
+
+    def record_refusal(self, dataset_id: str, reasons: Mapping[str, str]) -> None:
+        """Record items whose requests the service's validation refused: no dataset of the shard holds them again.
+
+        :param reasons: by item key.
+        """
+        self._create_if_new(f"refused-{dataset_id}.json", _bytes({"version": 1, "at": _iso(_now()), "items": reasons}))
+
+    def refusals(self) -> list[dict[str, str]]:
+        """Return what validations have refused so far, by item key; one dictionary for each dataset."""
+        names = sorted(name for name in self.events() if name.startswith("refused-"))
+        return [_json(self.store.read(f"{self.uri}/{name}"))["items"] for name in names]
 
     def fence(self, number: int, known_jobs: frozenset[str], made_at: datetime) -> bool:
         """Record that a paid call is about to be made. Only who gets ``True`` may make it."""

@@ -7,6 +7,7 @@ The states are tested in this order, so that a shard found after any crash has o
     nothing to ask, or a job COMPLETED ──────────────────► Load
     a job CREATED, PENDING, IN_PROGRESS or not understood ► Wait   (two such jobs: CancelYounger first)
     an attempt whose outcome is not known ───────────────► LookAgain, later DeclareLost
+    a recorded job that the service does not know ───────► LookAgain, later GiveUp
     every job FAILED or CANCELED, or refused ────────────► Submit the next attempt, or GiveUp
     dataset READY ───────────────────────────────────────► Submit
     claimed ─────────────────────────────────────────────► Prepare
@@ -187,15 +188,22 @@ def _with_jobs(seen: Observed, now: datetime) -> Action:
         return Wait(alive[0], _attempt_of(alive[0], seen.attempts))
     for attempt in seen.attempts:
         if attempt.outcome is Outcome.UNKNOWN and not _jobs_of(attempt, seen):
-            return _unresolved(attempt, seen, now)
+            return _look_again(attempt, seen, now) or DeclareLost(attempt.number)
+        if attempt.outcome is Outcome.JOB and attempt.job_id not in {job.job_id for job in jobs}:
+            return _look_again(attempt, seen, now) or _gone(attempt)
     return _after_the_dead(seen, jobs)
 
 
-def _unresolved(attempt: Attempt, seen: Observed, now: datetime) -> Action:
+def _look_again(attempt: Attempt, seen: Observed, now: datetime) -> LookAgain | None:
+    """Return when to look for an attempt's job again, or ``None`` if it would have been there by now."""
     given_up_at = attempt.made_at + 2 * seen.settle
-    if now < given_up_at:
-        return LookAgain(attempt.number, min(given_up_at, now + seen.settle / 4))
-    return DeclareLost(attempt.number)
+    return LookAgain(attempt.number, min(given_up_at, now + seen.settle / 4)) if now < given_up_at else None
+
+
+def _gone(attempt: Attempt) -> GiveUp:
+    """Give up a job that was accepted, and so is paid, and of which nothing is left; it is not made again here."""
+    reason = f"the service does not know job {attempt.job_id} any more, nor its result: were they deleted?"
+    return GiveUp(reason, cancelled=False, job=None)
 
 
 def _after_the_dead(seen: Observed, jobs: Sequence[Job]) -> Action:

@@ -99,6 +99,21 @@ def job_rows(
     return pa.Table.from_pylist(rows, schema=arrow_schema({column.name: column.type for column in JOBS}))
 
 
+def meter_job_rows(resources: Resources, jobs: pa.Table, counts: Mapping[str, int]) -> None:
+    """Count what a loaded shard has brought and cost.
+
+    :param jobs: what :func:`job_rows` returned.
+    :param counts: rows of the answers, by status.
+    """
+    name, meter = {"enrichment": resources.declaration.name}, resources.meter
+    for status, number in counts.items():
+        meter("rows", number, {**name, "status": status})
+    for job in jobs.to_pylist():
+        meter("jobs", 1, {**name, "outcome": job["outcome"]})
+        for figure in ("requests", "tokens", "billed_tokens", "wasted_tokens"):
+            meter(figure, job[figure], {**name, "model": job["model"]})
+
+
 def _of_job(job: Job, counts: Mapping[str, int] | None) -> dict[str, Any]:
     """Return what differs between the jobs of one dataset.
 

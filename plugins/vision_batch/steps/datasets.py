@@ -39,3 +39,12 @@ def delete_dataset(service: SyncAIStudioClient, dataset_id: str) -> None:
         service.delete_dataset(dataset_id)
     except NotFoundError:
         log.info("Dataset %s is deleted already.", dataset_id)
+
+
+def is_there(service: SyncAIStudioClient, dataset_id: str) -> bool:
+    """Tell whether the service still has a dataset."""
+    try:
+        service.describe_dataset(dataset_id)
+    except NotFoundError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from vision_batch.service.types import Dataset
 from vision_batch.shards.folder import OpenShard, WorkFolder
 from vision_batch.steps.clean import clean
 from vision_batch.steps.datasets import INSTALL_LABEL, dataset_name, delete_dataset
-from vision_batch.steps.observe import jobs_of
+from vision_batch.steps.observe import known_jobs
 from vision_batch.steps.plan import claimed_items
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
@@ -145,7 +145,7 @@ def _delete_left(
         if work.shard(key).closed() is None:
             unknown.append(dataset.dataset_id)
             continue
-        for job in jobs_of(service, dataset.dataset_id):
+        for job in known_jobs(service, dataset.dataset_id, work.shard(key).attempts()):
             if job.result_dataset_id is not None:
                 delete_dataset(service, job.result_dataset_id)
         delete_dataset(service, dataset.dataset_id)

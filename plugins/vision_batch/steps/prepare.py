@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from vision_batch.errors import (
     DatasetInvalidError,
@@ -18,7 +19,7 @@ from vision_batch.errors import (
 )
 from vision_batch.service.admission import NotYet, WaitForRoom
 from vision_batch.service.sync import SyncAIStudioClient
-from vision_batch.service.types import Dataset, DatasetStatus
+from vision_batch.service.types import Dataset, DatasetStatus, RowError, Validation
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate
 from vision_batch.shards.state import PreparedDataset
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 #: Task type of a dataset of image questions (AI Studio, "Dataset formats", VLM requests).
 TASK_TYPE = "ImageTextToTextGenerationRequest"
+
+#: After so many refused datasets the shard's requests are given up; until then only the named rows are left out.
+MOST_REFUSALS = 4
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def finish_prepare(resources: Resources, key: str, validating: Validating) -> Pr
     """Make a validated dataset the shard's one; delete it if another try was first.
 
     :return: the shard's dataset, or ``None`` if the validation still runs.
-    :raises DatasetInvalidError: if the service refused rows. The dataset is deleted; nothing was paid.
+    :raises DatasetInvalidError: if the service refused rows: the next try leaves them out. Nothing was paid.
     """
     shard = resources.shard(key)
     with resources.service() as service:
@@ -88,8 +92,7 @@ def finish_prepare(resources: Resources, key: str, validating: Validating) -> Pr
             if not checked.done:
                 return None
             if not checked.is_valid:
-                delete_dataset(service, validating.dataset_id)
-                raise DatasetInvalidError(_explain(checked.operation_error, checked.errors))
+                _refuse(shard, service, validating.dataset_id, checked)
             chosen = _choose(shard, validating.dataset_id)
         if chosen.dataset_id != validating.dataset_id:
             log.info("Another try prepared shard %s first; deleting our dataset %s.", key, validating.dataset_id)
@@ -182,6 +185,33 @@ def _choose(shard: ShardFolder, dataset_id: str) -> PreparedDataset:
 
 def _fates(spooled: Spooled) -> Mapping[str, int]:
     return {"requests": spooled.requests, **Counter(str(row.fate) for row in spooled.rows)}
+
+
+def _refuse(shard: ShardFolder, service: SyncAIStudioClient, dataset_id: str, checked: Validation) -> NoReturn:
+    """Record which items the next try leaves out, so that one bad row does not keep the others from being asked."""
+    reason = _explain(checked.operation_error, checked.errors)
+    sent = [row for row in shard.rows(f"rows-{dataset_id}.parquet") if row.row is not None]
+    named = named_rows(checked.errors, 1 + max((row.row or 0 for row in sent), default=0))
+    last = len(shard.refusals()) + 1 >= MOST_REFUSALS
+    refused = [row.item_key for row in sent if last or not named or row.row in named]
+    shard.record_refusal(dataset_id, dict.fromkeys(refused, reason))
+    delete_dataset(service, dataset_id)
+    raise DatasetInvalidError(
+        f"{reason}. Nothing was paid. The next try leaves out {len(refused)} of {len(sent)} images, whose rows say so"
+    )
+
+
+def named_rows(errors: Sequence[RowError], rows: int) -> frozenset[int]:
+    """Return the rows, from 0, that a validation may mean.
+
+    Whether it counts from 0 or from 1 is not documented. Where its numbers fit both, both are returned: a row that is
+    left out for nothing is asked later, a bad one that is sent again would be refused again.
+
+    :param rows: how many there are.
+    """
+    numbers = {number for error in errors for number in error.row_numbers}
+    bases = [base for base in (0, 1) if all(0 <= number - base < rows for number in numbers)]
+    return frozenset(number - base for number in numbers for base in bases)
 
 
 def _explain(operation_error: str | None, errors: tuple[object, ...]) -> str:

@@ -11,7 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from vision_batch.errors import ImageRejected, ObjectChangedError, ObjectMissingError, StaleWriteError
+from vision_batch.errors import (
+    ImageRejected,
+    ObjectChangedError,
+    ObjectMissingError,
+    ObjectUnreadableError,
+    StaleWriteError,
+)
 from vision_batch.images.budget import fit, prompt_tokens
 from vision_batch.shards.folder import WorkFolder
 from vision_batch.steps.resources import Resources
@@ -43,11 +49,15 @@ class Priced(Protocol):
 
 @dataclass(frozen=True)
 class Size:
-    """Hold a picture's size in pixels, or why it cannot be sent."""
+    """Hold a picture's size in pixels, or why it cannot be sent.
+
+    :param unknown: whether it could not be read this time: it is priced as if it filled the window.
+    """
 
     width: int = 0
     height: int = 0
     rejected: str | None = None
+    unknown: bool = False
 
 
 def tokens_of(resources: Resources, items: Sequence[Priced]) -> dict[str, int | None]:
@@ -66,6 +76,8 @@ def tokens_of(resources: Resources, items: Sequence[Priced]) -> dict[str, int | 
 def _tokens(resources: Resources, size: Size, budget: int) -> int | None:
     if size.rejected is not None:
         return None
+    if size.unknown:
+        return resources.model.window_tokens
     try:
         target = fit(resources.model, size.width, size.height, budget)
     except ImageRejected:
@@ -85,8 +97,9 @@ def sizes_of(resources: Resources, items: Sequence[Priced]) -> dict[str, Size]:
             cache = _Cache(work, partition)
             unknown = [item for item in members if _version(item) not in cache.known]
             read = dict(zip(map(_version, unknown), pool.map(lambda item: _read(store, item), unknown), strict=True))
-            cache.add(read)
-            found.update({item.item_key: cache.known[_version(item)] for item in members})
+            cache.add({version: size for version, size in read.items() if not size.unknown})
+            sizes = {**cache.known, **read}
+            found.update({item.item_key: sizes[_version(item)] for item in members})
     return found
 
 
@@ -103,6 +116,9 @@ def _read(store: ReadableStore, item: Priced) -> Size:
         return Size(rejected=str(rejected))
     except (ObjectMissingError, ObjectChangedError):
         return Size(rejected="it has changed since it was listed")
+    except ObjectUnreadableError as error:
+        log.warning("An image cannot be read, and is priced as a large one: %s", error)
+        return Size(unknown=True)
     return Size(width, height)
 
 

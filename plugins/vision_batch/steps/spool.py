@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from vision_batch.enrichment.identity import request_key
-from vision_batch.errors import ImageRejected, ObjectChangedError, ObjectMissingError
+from vision_batch.errors import ImageRejected, ObjectChangedError, ObjectMissingError, ObjectUnreadableError
 from vision_batch.images.budget import Budget, text_tokens_upper_bound
 from vision_batch.images.opening import require_bytes
 from vision_batch.images.prepare import PreparedImage, prepare_image
-from vision_batch.service.rows import marker_line, request_hash, request_line
+from vision_batch.service.request_hash import RequestHash
+from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate, ManifestItem, RowRecord
+from vision_batch.steps.copies import Content, answered_before, content_of
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -60,19 +62,18 @@ class _Prepared:
 def spool_requests(resources: Resources, shard: ShardFolder, folder: Path) -> Spooled:
     """Read every item's image as planned, prepare it, write one line for each distinct request.
 
-    An unreadable image is a rejected row; one that changed or vanished since the plan is released to the next
-    plan; content that was answered before is copied, not asked.
+    A picture that cannot be sent is a rejected row, one that cannot be read now a failed one; one that changed or
+    vanished since the plan is released to the next plan; content that was answered before is copied, not asked.
     """
     items = shard.manifest()
+    refused = {key: reason for refusal in shard.refusals() for key, reason in refusal.items()}
     writer = _Writer(resources, folder / "requests.jsonl")
     progress = _Progress(len(items))
     with writer, ThreadPoolExecutor(WORKERS, thread_name_prefix="prepare") as pool:
-        for prepared in _in_order(pool, _Preparer(resources), items):
+        for prepared in _in_order(pool, _Preparer(resources, refused), items):
             writer.add(prepared)
             progress.step()
-    if any(item.variables for item in items):  # equal content with other variables is another question
-        return writer.spooled()
-    return _without_copies(resources, writer.spooled(), folder)
+    return _without_copies(resources, writer.spooled(), content_of(items), folder)
 
 
 def image_budget_tokens(resources: Resources, variables: Mapping[str, str]) -> int:
@@ -90,8 +91,9 @@ def image_budget_tokens(resources: Resources, variables: Mapping[str, str]) -> i
 class _Preparer:
     """Read and prepare one image after another, on many threads; what all of them share is worked out once."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, refused: Mapping[str, str]) -> None:
         self._resources = resources
+        self._refused = refused
         self._store = resources.source_store()
         self._model = resources.model
         self._answer_tokens = resources.declaration.options.max_tokens
@@ -100,15 +102,9 @@ class _Preparer:
 
     def __call__(self, item: ManifestItem) -> _Prepared:
         """Prepare one image; every way it can fail is a record, not an exception."""
-        try:
-            require_bytes(item.size_bytes)  # before they are taken into memory
-            body = self._store.read(item.uri, if_match=item.etag)
-        except ImageRejected as rejected:
-            return _Prepared(item, RowRecord(item.item_key, Fate.REJECTED, detail=str(rejected)), None)
-        except ObjectMissingError:
-            return _Prepared(item, RowRecord(item.item_key, Fate.RELEASED, detail="deleted since the plan"), None)
-        except ObjectChangedError:
-            return _Prepared(item, RowRecord(item.item_key, Fate.RELEASED, detail="overwritten since the plan"), None)
+        body = self._read(item)
+        if isinstance(body, RowRecord):
+            return _Prepared(item, body, None)
         sha256 = hashlib.sha256(body).hexdigest()
         budget, version = self._budget(item), self._resources.declaration.preprocessing
         try:
@@ -125,6 +121,22 @@ class _Preparer:
             tokens=self._model.window_tokens - self._answer_tokens - budget + image.tokens,
         )
         return _Prepared(item, record, image)
+
+    def _read(self, item: ManifestItem) -> bytes | RowRecord:
+        """Return the image as it was planned, or what becomes of the item without it."""
+        if (reason := self._refused.get(item.item_key)) is not None:
+            return RowRecord(item.item_key, Fate.FAILED, detail=reason)
+        try:
+            require_bytes(item.size_bytes)  # before they are taken into memory
+            return self._store.read(item.uri, if_match=item.etag)
+        except ImageRejected as rejected:
+            return RowRecord(item.item_key, Fate.REJECTED, detail=str(rejected))
+        except ObjectUnreadableError as error:
+            return RowRecord(item.item_key, Fate.FAILED, detail=str(error))
+        except ObjectMissingError:
+            return RowRecord(item.item_key, Fate.RELEASED, detail="deleted since the plan")
+        except ObjectChangedError:
+            return RowRecord(item.item_key, Fate.RELEASED, detail="overwritten since the plan")
 
     def _budget(self, item: ManifestItem) -> int:
         if not item.variables:
@@ -144,6 +156,7 @@ class _Writer:
         self._rows: list[RowRecord] = []
         self._sent: dict[str, RowRecord] = {}
         self._markers: set[str] = set()
+        self._hashing = RequestHash.new()
 
     def __enter__(self) -> None:
         """Keep the file open for the length of a ``with`` block."""
@@ -174,7 +187,7 @@ class _Writer:
             row=len(self._sent),
             marker=marker,
             text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-            request_hash=None if self._declaration.marker else request_hash(json.loads(line)["request"]),
+            request_hash=None if self._declaration.marker else self._hashing.of(json.loads(line)["request"]),
         )
         self._sent[record.request_key or ""] = record
         self._rows.append(record)
@@ -188,21 +201,17 @@ class _Writer:
         return key[:LONG_MARKER_DIGITS] if short in self._markers else short
 
 
-def _without_copies(resources: Resources, spooled: Spooled, folder: Path) -> Spooled:
+def _without_copies(resources: Resources, spooled: Spooled, by: Content, folder: Path) -> Spooled:
     """Leave out the requests whose content the question has an answer for already."""
-    import pyarrow as pa
-
-    sent = [row for row in spooled.rows if row.fate is Fate.SENT]
-    hashes = pa.table({"image_sha256": pa.array(sorted({row.image_sha256 or "" for row in sent}), pa.string())})
-    found = resources.warehouse().by_content(resources.table(), hashes).to_pylist() if sent else []
-    if not found:
+    answered = answered_before(resources, [row for row in spooled.rows if row.fate is Fate.SENT], by)
+    if not answered:
         return spooled
-    answered = {row["image_sha256"]: row["item_key"] for row in found}
     kept: dict[int, int] = {}
     rows: list[RowRecord] = []
     for row in spooled.rows:
-        if row.fate is Fate.SENT and row.image_sha256 in answered:
-            rows.append(RowRecord(row.item_key, Fate.COPIED, row.image_sha256, copied_from=answered[row.image_sha256]))
+        if (found := answered.get(row.item_key)) is not None:
+            same = RowRecord(row.item_key, Fate.COPIED, row.image_sha256, row.request_key)
+            rows.append(replace(same, copied_from=found["item_key"]))
         elif row.row is not None:
             rows.append(replace(row, row=kept.setdefault(row.row, len(kept))))
         else:

@@ -15,6 +15,7 @@ from vision_batch.errors import (
     QuotaExceededError,
     RequestRefusedError,
     RetryableError,
+    SubmitTooLateError,
     SubmitUnknownError,
 )
 from vision_batch.service.admission import NotYet, WaitForRoom
@@ -35,6 +36,7 @@ from vision_batch.shards.state import (
 )
 from vision_batch.steps.admission import after_refusal, job_turn
 from vision_batch.steps.crash import crash_point
+from vision_batch.steps.datasets import is_there
 from vision_batch.steps.observe import observe
 from vision_batch.steps.resources import Resources
 
@@ -111,30 +113,64 @@ def _submit_once(
     if not shard.fence(step.number, step.known_jobs, made_at):
         return None
     crash_point("after_attempt")
+    try:
+        return _pay(resources, shard, service, dataset_id=dataset.dataset_id, attempt=step.number, made_at=made_at)
+    except QuotaExceededError as error:
+        shard.settle_attempt(step.number, Outcome.REFUSED, reason=str(error))
+        return after_refusal(resources, error, _refusals_in_a_row(seen.attempts))
+    except NotFoundError as error:
+        shard.settle_attempt(step.number, Outcome.REFUSED, reason=str(error))
+        if is_there(service, dataset.dataset_id):
+            raise
+        return _release(shard)
+
+
+def _pay(
+    resources: Resources,
+    shard: ShardFolder,
+    service: SyncAIStudioClient,
+    *,
+    dataset_id: str,
+    attempt: int,
+    made_at: datetime,
+) -> Asked | NotYet | None:
+    """Make the paid call; ``None`` means that it came too late and was not made.
+
+    :param made_at: when the fence was put up.
+    """
     options = resources.declaration.options
     try:
         submitted = service.submit(
             resources.model.uri(resources.folder_id(), resources.declaration.branch),
-            dataset.dataset_id,
+            dataset_id,
             temperature=options.temperature,
             max_tokens=options.max_tokens,
             timeout_seconds=SUBMIT_TIMEOUT_SECONDS,
+            not_after=made_at + resources.declaration.limits.settle / 2,
         )
-    except QuotaExceededError as error:
-        shard.settle_attempt(step.number, Outcome.REFUSED, reason=str(error))
-        return after_refusal(resources, error, _refusals_in_a_row(seen.attempts))
-    except (RequestRefusedError, AuthenticationError, NotFoundError) as error:
+    except SubmitTooLateError as error:
+        log.warning("This process has stood still before the paid call, so it is not made: %s", error)
+        shard.settle_attempt(attempt, Outcome.REFUSED, reason=str(error))
+        return None
+    except (RequestRefusedError, AuthenticationError) as error:
         final = isinstance(error, RequestRefusedError)
-        shard.settle_attempt(step.number, Outcome.REFUSED_FOR_GOOD if final else Outcome.REFUSED, reason=str(error))
+        shard.settle_attempt(attempt, Outcome.REFUSED_FOR_GOOD if final else Outcome.REFUSED, reason=str(error))
         raise
     except SubmitUnknownError as error:
         log.warning("The outcome of the submit is not known (%s). Nothing is sent again until it is.", error)
         return NotYet(made_at + resources.declaration.limits.settle / 4, "the outcome of the submit is not known")
     crash_point("after_reply")
-    shard.settle_attempt(step.number, Outcome.JOB, job_id=submitted.job_id)
+    shard.settle_attempt(attempt, Outcome.JOB, job_id=submitted.job_id)
     crash_point("after_job_file")
-    log.info("Job %s asks shard %s (%s requests).", submitted.job_id, shard.key, dataset.requests)
+    log.info("Job %s asks shard %s.", submitted.job_id, shard.key)
     return Asked(submitted.job_id)
+
+
+def _release(shard: ShardFolder) -> Asked:
+    """Close a shard whose dataset somebody has deleted before it was asked: nothing is paid, its items are free."""
+    shard.record_closed("its dataset was deleted before a job was made of it; its items are free again")
+    log.warning("Shard %s is closed: its dataset was deleted before a job was made of it.", shard.key)
+    return Asked(None)
 
 
 def _refusals_in_a_row(attempts: Sequence[Attempt]) -> int:

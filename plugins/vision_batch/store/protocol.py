@@ -44,6 +44,7 @@ class ReadableStore(Protocol):
         """Return the whole object.
 
         :raises ObjectChangedError: if its ETag is not ``if_match``.
+        :raises ObjectUnreadableError: if this one may not be read, or lies in an archive.
         """
         ...
 
@@ -51,6 +52,7 @@ class ReadableStore(Protocol):
         """Return the first ``length`` bytes, fewer if the object is shorter.
 
         :raises ObjectChangedError: if its ETag is not ``if_match``.
+        :raises ObjectUnreadableError: if this one may not be read, or lies in an archive.
         """
         ...
 

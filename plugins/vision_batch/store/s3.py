@@ -21,6 +21,7 @@ from vision_batch.errors import (
     ObjectChangedError,
     ObjectExistsError,
     ObjectMissingError,
+    ObjectUnreadableError,
     ServiceUnavailableError,
     StaleWriteError,
 )
@@ -30,6 +31,9 @@ from vision_batch.store.protocol import ObjectInfo, S3ClientFactory
 READS, WAIT_INITIAL_SECONDS, WAIT_MAX_SECONDS = 4, 0.2, 5.0
 
 _SERVER_ERROR = 500
+
+#: What may be refused for one object and not for its neighbours.
+_DENIED = frozenset({"AccessDenied", "Forbidden", "403"})
 
 #: Threads may share a client; only one at a time may make one.
 _MAKING = Lock()
@@ -47,6 +51,7 @@ _MEANINGS: tuple[tuple[frozenset[str], type[Exception], str], ...] = (
         ConnectionInputError,
         "there is no such bucket at this storage; make it, or correct the place",
     ),
+    (frozenset({"InvalidObjectState"}), ObjectUnreadableError, "it lies in an archive; restore it to have it asked"),
     (
         frozenset({"AccessDenied", "Forbidden", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}),
         ConnectionInputError,
@@ -145,7 +150,7 @@ class S3Store:
 
         bucket, key = bucket_and_key(uri)
         broken = (HTTPClientError, IncompleteReadError)
-        with _s3_errors(uri):
+        with _s3_errors(uri, one_object=True):
             for attempt in stamina.retry_context(
                 on=broken, attempts=READS, wait_initial=WAIT_INITIAL_SECONDS, wait_max=WAIT_MAX_SECONDS, timeout=None
             ):
@@ -190,14 +195,19 @@ def _if_match(etag: str | None) -> dict[str, str]:
 
 
 @contextmanager
-def _s3_errors(uri: str) -> Iterator[None]:
-    """Turn the library's errors into the project's."""
+def _s3_errors(uri: str, *, one_object: bool = False) -> Iterator[None]:
+    """Turn the library's errors into the project's.
+
+    :param one_object: whether a refusal may be about this object alone.
+    """
     from botocore import exceptions as library  # noqa: PLC0415 - heavy, and not needed for file://
 
     try:
         yield
     except library.ClientError as error:
-        raise _said(uri, error.response) from None
+        said = _said(uri, error.response)
+        denied = one_object and str(error.response.get("Error", {}).get("Code", "")) in _DENIED
+        raise (ObjectUnreadableError(str(said)) if denied else said) from None
     except (library.ConnectionError, library.HTTPClientError, library.IncompleteReadError) as error:
         raise ServiceUnavailableError(f"{uri}: the storage does not answer ({type(error).__name__})") from None
     except (library.NoCredentialsError, library.PartialCredentialsError) as error:

@@ -75,7 +75,7 @@ def test_a_table_of_an_earlier_version_is_read_as_it_is_and_widened_by_the_next_
     assert place.rows(what="item_key, request_key") == [("a", None), ("b", None)]
 
 
-@pytest.mark.parametrize("step", ["ensure_table", "load"])
+@pytest.mark.parametrize("step", ["check_table", "ensure_table", "load"])
 def test_another_type_is_refused_with_the_two_ways_out_and_changes_nothing(place: Place, step: str):
     warehouse = place.open()
     warehouse.ensure_table(SPEC)
@@ -85,7 +85,7 @@ def test_another_type_is_refused_with_the_two_ways_out_and_changes_nothing(place
     with pytest.raises(
         SchemaConflictError, match=f"{ways_out}give the field another name, or the answers another table"
     ):
-        warehouse.ensure_table(other) if step == "ensure_table" else warehouse.load(other, answers(other, []))
+        warehouse.load(other, answers(other, [])) if step == "load" else getattr(warehouse, step)(other)
     assert current(place) == [("a", "q1", "photo")]
     assert warehouse.ensure_table(SPEC) == []
     assert "added column extra" in warehouse.ensure_table(replace(SPEC, fields=(*FIELDS, Column("extra", "integer"))))
@@ -209,3 +209,11 @@ def test_what_others_made_is_not_touched(place: Place, ours: str, message: str):
         SchemaConflictError, match=rf"enrichment.{message} that was made by somebody else: rename it, or"
     ):
         place.open().ensure_table(SPEC)
+
+
+def test_a_check_makes_nothing(place: Place):
+    warehouse = place.open()
+    warehouse.check_table(SPEC)
+    assert warehouse.ensure_table(SPEC) == ["created enrichment.photos"]
+    warehouse.check_table(WIDER)
+    assert warehouse.ensure_table(WIDER) == ["added column colour"]

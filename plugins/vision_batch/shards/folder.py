@@ -125,10 +125,10 @@ class WorkFolder:
         """Replace ``open.json`` by what ``change`` makes of it, again if somebody else was first.
 
         :param change: a pure function; called once for each try.
-        :raises StaleWriteError: if others were first for about a minute.
+        :raises StaleWriteError: if others were first for about ten minutes.
         """
         for attempt in stamina.retry_context(
-            on=StaleWriteError, attempts=200, timeout=60, wait_initial=0.02, wait_max=1
+            on=StaleWriteError, attempts=None, timeout=600, wait_initial=0.02, wait_max=1
         ):
             with attempt:
                 return self._swap_open(change)

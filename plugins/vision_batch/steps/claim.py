@@ -48,10 +48,14 @@ def claim(
     partitions, and every one without a new event for ``limits.adopt_after``. Safe to call again: the same items make
     the same shard.
 
+    The destination's table is made, or widened, before.
+
     :param approved: whether a person let the plan go above the budget.
     :raises BudgetExceededError: if nobody did, and it does, or would since other runs have claimed. Nothing is claimed.
     """
     work = resources.work()
+    for change in resources.warehouse().ensure_table(resources.table()):
+        log.info("Table %s: %s.", resources.declaration.destination.table, change)
     planned = read_plan(work, plan_uri)
     before = work.open_shards()
     with KeySet() as taken:

@@ -13,6 +13,7 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.parsing import parse_answer
 from vision_batch.errors import FinalError, NotFoundError, ReconcileError, RequestRefusedError, RetryableError
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, needs_whole_requests
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
@@ -139,7 +140,8 @@ def _join(made: _Shard, job: Job, dataset_id: str) -> Joined:
         for number, row in sorted(sent.items())
     ]
     whole = needs_whole_requests(requests, marker=marker)
-    joined = join(requests, _result_rows(made.service, dataset_id, with_images=whole), marker=marker)
+    hashing = RequestHash.like(requests[0].request_hash) if whole else None
+    joined = join(requests, _result_rows(made.service, dataset_id, hashing), marker=marker)
     if joined.duplicates or joined.foreign or joined.missing:
         log.warning(
             "Job %s: %d requests without an answer, %d repeated rows, %d rows that are not ours.",
@@ -151,8 +153,8 @@ def _join(made: _Shard, job: Job, dataset_id: str) -> Joined:
     return joined
 
 
-def _result_rows(service: SyncAIStudioClient, dataset_id: str, *, with_images: bool) -> Iterator[ResultRow]:
-    for batch in results(service, dataset_id, with_images=with_images):
+def _result_rows(service: SyncAIStudioClient, dataset_id: str, hashing: RequestHash | None) -> Iterator[ResultRow]:
+    for batch in results(service, dataset_id, hashing=hashing):
         for row in batch.to_pylist():
             yield ResultRow(row["text"], row["response"], row.get("request_hash"))
 

@@ -84,6 +84,10 @@ def _repair_lines(summary: PlanSummary) -> Iterator[str]:
             f"  {summary.repair} of them again, because they have no answer, for at most {summary.repair_tokens:,} "
             f"tokens; {summary.repair_waiting} more wait for a job with room"
         )
+    if summary.moved:
+        yield f"  {summary.moved} images of other days are left out: a newer day lists their keys too"
+    for partition, problem in summary.skipped.items():
+        yield f"  {partition} is left out, its list is wrong: {problem}"
     if summary.used_up:
         yield f"  {summary.used_up} of the settled ones have no answer, and no attempts left"
 

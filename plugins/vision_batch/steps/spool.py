@@ -17,7 +17,8 @@ from vision_batch.errors import ImageRejected, ObjectChangedError, ObjectMissing
 from vision_batch.images.budget import Budget, text_tokens_upper_bound
 from vision_batch.images.opening import require_bytes
 from vision_batch.images.prepare import PreparedImage, prepare_image
-from vision_batch.service.rows import marker_line, request_hash, request_line
+from vision_batch.service.request_hash import RequestHash
+from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate, ManifestItem, RowRecord
 from vision_batch.steps.copies import Content, answered_before, content_of
@@ -155,6 +156,7 @@ class _Writer:
         self._rows: list[RowRecord] = []
         self._sent: dict[str, RowRecord] = {}
         self._markers: set[str] = set()
+        self._hashing = RequestHash.new()
 
     def __enter__(self) -> None:
         """Keep the file open for the length of a ``with`` block."""
@@ -185,7 +187,7 @@ class _Writer:
             row=len(self._sent),
             marker=marker,
             text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-            request_hash=None if self._declaration.marker else request_hash(json.loads(line)["request"]),
+            request_hash=None if self._declaration.marker else self._hashing.of(json.loads(line)["request"]),
         )
         self._sent[record.request_key or ""] = record
         self._rows.append(record)

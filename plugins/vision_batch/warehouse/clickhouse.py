@@ -16,6 +16,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from vision_batch.errors import AuthenticationError, ServiceUnavailableError
 from vision_batch.warehouse.clickhouse_tables import (
+    check,
     ensure,
     found_columns,
     has_jobs_table,
@@ -53,6 +54,11 @@ class ClickHouseWarehouse:
     """
 
     server: ServerConfig
+
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with self._connected() as db:
+            check(db, spec)
 
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""

@@ -24,6 +24,7 @@ from vision_batch.errors import (
 from vision_batch.warehouse.arrow_rows import from_rows
 from vision_batch.warehouse.postgres_rows import copy_in
 from vision_batch.warehouse.postgres_tables import (
+    check,
     ensure,
     found_columns,
     has_jobs_table,
@@ -87,6 +88,11 @@ class PostgresWarehouse:
     server: ServerConfig
     busy_timeout_seconds: float = 120.0
     dialect: Dialect = POSTGRES
+
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with self._transaction() as db:
+            check(db, spec)
 
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""

@@ -205,6 +205,13 @@ class Warehouse(Protocol):
     :raises DestinationBusyError: from any method, if another writer holds the database for long.
     """
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Refuse what :meth:`ensure_table` would refuse; change nothing.
+
+        :raises SchemaConflictError: if a column is there with another type, or a name is taken.
+        """
+        ...
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and view, add missing columns; return what was changed, and which columns are left over.
 

@@ -59,12 +59,16 @@ class RedshiftWarehouse:
     staging: Staging
     busy_timeout_seconds: float = 120.0
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with connected(self.server) as db, transaction(db) as execute:
+            left_over(execute, spec, with_view=False)
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with connected(self.server) as db:
-            with transaction(db) as execute:
-                if (kept := left_over(execute, spec, with_view=spec.own)) is not None:
-                    return kept
+            if (kept := _seen_without_lock(db, spec)) is not None:
+                return kept
             with self._writing(db, spec) as execute:
                 return ensure(execute, spec, with_view=spec.own)
 
@@ -191,6 +195,18 @@ class RedshiftWarehouse:
 def redshift_warehouse(server: ServerConfig, staging: Staging) -> RedshiftWarehouse:
     """Return the destination; nothing is connected yet."""
     return RedshiftWarehouse(server, staging)
+
+
+def _seen_without_lock(db: Connection, spec: TableSpec) -> list[str] | None:
+    """Look whether nothing is missing, without waiting for writers; the look under the lock tells the rest.
+
+    A writer may drop the view while it is looked at: the server then cannot open what it has just found.
+    """
+    try:
+        with transaction(db) as execute:
+            return left_over(execute, spec, with_view=spec.own)
+    except DatabaseError:
+        return None
 
 
 def _columns(types: Mapping[str, ColumnType]) -> list[Column]:

@@ -17,6 +17,8 @@ SEED ?= 0
 ROUNDS ?= 20
 # For `make oracle`: a Python with the extra "oracle", which is large and stays out of the lock files.
 ORACLE_PYTHON ?= $(PYTHON)
+# For `make bench`: which; all of them take half an hour.
+BENCHMARKS ?= $(filter-out benchmarks/targets.py,$(wildcard benchmarks/*.py))
 # Further words for pytest, such as TESTS="-k join".
 TESTS ?=
 images_option = $(if $(IMAGES),--images "$(IMAGES)")
@@ -86,8 +88,9 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-bench: $(VENV)/.installed-dev ## Run the benchmarks
-	@shopt -s nullglob; for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) "$$script"; done
+bench: $(VENV)/.installed-dev ## Run the benchmarks; fails in the end if one has missed a target
+	@missed=; for script in $(BENCHMARKS); do echo "== $$script"; $(PYTHON) "$$script" || missed="$$missed $$script"; done; \
+	if [ -n "$$missed" ]; then echo "Not all targets were reached, or it broke:$$missed" >&2; exit 1; fi
 
 explore: $(VENV)/.installed-dev ## Try the property tests on new random examples (ROUNDS=20)
 	for round in $$(seq $(ROUNDS)); do $(PYTHON) -m pytest -q --hypothesis-profile exploring -n 2 tests/property $(TESTS); done

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
+from targets import FLAT, Target, verdict
 
 from vision_batch.images.budget import fit
 from vision_batch.images.prepare import prepare_image
@@ -123,15 +124,17 @@ def best(ways: tuple[str, ...], file: Path, model: Model, budget: int, repeats: 
     return found
 
 
-def tell(title: str, first: dict[str, float], second: dict[str, float], more: str = "") -> None:
-    """Print one comparison."""
+def tell(title: str, first: dict[str, float], second: dict[str, float], more: str = "") -> tuple[float, float]:
+    """Print one comparison; return how much less CPU the second takes, and its share of the first one's memory."""
     cpu, memory = first["ms"] / second["ms"], second["mb"] / first["mb"]
     print(f"{title:<44} CPU {cpu:5.1f} x less ({first['ms']:.1f} -> {second['ms']:.1f} ms), ", end="")
     print(f"peak memory {memory:.2f} of it ({first['mb']:.0f} -> {second['mb']:.0f} MB){more}")
+    return cpu, memory
 
 
-def large(folder: Path) -> None:
-    """Shrink photographs of 12 megapixels, to about 1000 pixels and to what each family is sent."""
+def large(folder: Path) -> list[Target]:
+    """Shrink photographs of 12 megapixels, to about 1000 pixels, which has targets, and to what each family is sent."""
+    ratios: list[tuple[float, float]] = []
     file = folder / "12mp.jpg"
     file.write_bytes(jpeg(photograph(4000, 3000)))
     for title, model, budget in (
@@ -142,10 +145,15 @@ def large(folder: Path) -> None:
     ):
         width, height = fit(model, 4000, 3000, budget)
         found = best(("naive", "ours"), file, model, budget, 5)
-        tell(f"{title}, {width}x{height}", found["naive"], found["ours"])
+        ratios.append(tell(f"{title}, {width}x{height}", found["naive"], found["ours"]))
+    cpu, memory = ratios[0]
+    return [
+        Target("CPU: 12 MP to about 1000 px, naive / ours", cpu, least=7),
+        Target("memory: the same, ours / naive", memory, most=1 / 3),
+    ]
 
 
-def medium(folder: Path) -> None:
+def medium(folder: Path) -> list[Target]:
     """Shrink photographs of 2 megapixels; compare both ways with the picture they were made of."""
     original, file = photograph(3264, 2448), folder / "2mp.jpg"
     file.write_bytes(jpeg(original.resize((1632, 1224), Image.Resampling.LANCZOS)))
@@ -155,18 +163,20 @@ def medium(folder: Path) -> None:
     likeness = {way: similarity(truth, image) for way, image in made.items()}
     found = best(("naive", "ours"), file, QWEN, THOUSAND_PIXELS, 8)
     more = f"; SSIM {likeness['ours']:.4f}, naive {likeness['naive']:.4f}"
-    tell(f"2 MP to {target[0]}x{target[1]}", found["naive"], found["ours"], more)
+    cpu, _ = tell(f"2 MP to {target[0]}x{target[1]}", found["naive"], found["ours"], more)
+    return [Target("CPU: 2 MP to about 1000 px, naive / ours", cpu, least=1.3)]
 
 
-def small(folder: Path) -> None:
+def small(folder: Path) -> list[Target]:
     """Pass through what fits, where the naive way encodes again."""
     file = folder / "small.jpg"
     file.write_bytes(jpeg(photograph(640, 480)))
     found = best(("reencode", "ours"), file, QWEN, WHOLE_WINDOW, 100)
-    tell("0.3 MP passed through", found["reencode"], found["ours"])
+    cpu, _ = tell("0.3 MP passed through", found["reencode"], found["ours"])
+    return [Target("CPU: small pictures, encoded again / passed through", cpu, least=20)]
 
 
-def many(folder: Path) -> None:
+def many(folder: Path) -> list[Target]:
     """Spool many images as the task ``prepare`` does, in a process of its own that looks at its memory meanwhile."""
     for number in range(DISTINCT):
         picture = photograph(1280, 960, number)
@@ -178,6 +188,7 @@ def many(folder: Path) -> None:
         f"{found['images']:,} images spooled, {found['requests']:,} requests: peak memory of the last nine tenths "
         f"{max(late) / max(early):.2f} of the first tenth's ({max(early):.0f} MB); {found['rate']:.0f} images a second"
     )
+    return [Target("memory: last nine tenths / first tenth", max(late) / max(early), most=FLAT)]
 
 
 def spool(folder: Path, number: int) -> None:
@@ -233,19 +244,21 @@ def memory_now() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def main() -> None:
-    """Run everything, or one measurement for another process of this program."""
+def main() -> int:
+    """Run everything and return the exit code, or one measurement for another process of this program."""
     if sys.argv[1:2] == ["measure"]:
         _, _, way, file, model, budget, repeats = sys.argv
         measure(way, file, model, int(budget), int(repeats))
-        return
+        return 0
     if sys.argv[1:2] == ["spool"]:
         spool(Path(sys.argv[2]), int(sys.argv[3]))
-        return
+        return 0
+    targets: list[Target] = []
     for part in (large, medium, small, many):
         with tempfile.TemporaryDirectory(prefix="vision-batch-bench-") as name:
-            part(Path(name))
+            targets += part(Path(name))
+    return verdict(*targets)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

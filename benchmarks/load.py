@@ -1,7 +1,8 @@
 """Compare how answers are loaded with the naive and the fastest ways, side by side; print ratios.
 
 Targets: PostgreSQL at least 25x one INSERT a row and at least 0.4 of a plain COPY into a table with the same index;
-DuckDB at least 100x ``executemany``; a million answers in memory that does not grow with them.
+DuckDB at least 100x ``executemany``; a million answers in memory that does not grow with them, in DuckDB not beyond
+its limit.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import duckdb
 import psycopg
 import pyarrow as pa
+from targets import FLAT, Target, verdict
 
 from vision_batch.demo import postgres
 from vision_batch.demo.processes import Processes
@@ -45,6 +47,8 @@ MILLION = 1_000_000
 #: Rows for the slow ways; their speed does not depend on it.
 FEW = 2_000
 ROUNDS = 3
+#: DuckDB keeps pages in memory as long as its limit allows.
+DUCKDB_MEGABYTES = 1000
 
 
 def answers(first: int, count: int, *, asked_at: datetime = NOON) -> pa.Table:
@@ -108,8 +112,8 @@ def fresh(db: psycopg.Connection, table: str) -> None:
     db.commit()
 
 
-def compare_postgres(server: ServerConfig) -> None:
-    """Print rows a second of each way into PostgreSQL, and the ratios that are targets."""
+def compare_postgres(server: ServerConfig) -> list[Target]:
+    """Print rows a second of each way into PostgreSQL; return the ratios that are targets."""
     warehouse, shard, few = PostgresWarehouse(server), answers(0, 100_000), answers(0, FEW).to_pylist()
     warehouse.ensure_table(SPEC)
     names = ", ".join(f'"{name}"' for name in shard.schema.names)
@@ -142,14 +146,16 @@ def compare_postgres(server: ServerConfig) -> None:
             speed["load"].append(shard.num_rows / seconds(lambda: warehouse.load(SPEC, shard)))
             speed["load again"].append(shard.num_rows / seconds(lambda: warehouse.load(SPEC, shard)))
     best = report("PostgreSQL", speed)
-    print(f"  load / row by row  {best['load'] / best['row by row']:6.1f}x  (target 25)")
     print(f"  load / row by row, commit by 1000  {best['load'] / best['row by row, commit by 1000']:6.1f}x")
     print(f"  plain COPY / the same              {best['plain COPY'] / best['row by row, commit by 1000']:6.1f}x")
-    print(f"  load / plain COPY  {best['load'] / best['plain COPY']:6.2f}   (target 0.4)")
+    return [
+        Target("PostgreSQL: load / row by row", best["load"] / best["row by row"], least=25),
+        Target("PostgreSQL: load / plain COPY", best["load"] / best["plain COPY"], least=0.4),
+    ]
 
 
-def compare_duckdb(folder: Path) -> None:
-    """Print rows a second of each way into DuckDB, and the ratio that is a target."""
+def compare_duckdb(folder: Path) -> list[Target]:
+    """Print rows a second of each way into DuckDB; return the ratio that is a target."""
     warehouse, shard, few = DuckDBWarehouse(str(folder / "w.duckdb")), answers(0, 100_000), answers(0, FEW).to_pylist()
     warehouse.ensure_table(SPEC)
     marks = ", ".join("?" * len(shard.schema.names))
@@ -166,7 +172,7 @@ def compare_duckdb(folder: Path) -> None:
         speed["load"].append(shard.num_rows / seconds(lambda: warehouse.load(spec, shard)))  # noqa: B023
         speed["load again"].append(shard.num_rows / seconds(lambda: warehouse.load(spec, shard)))  # noqa: B023
     best = report("DuckDB", speed)
-    print(f"  load / executemany {best['load'] / best['executemany']:6.1f}x  (target 100)")
+    return [Target("DuckDB: load / executemany", best["load"] / best["executemany"], least=100)]
 
 
 def report(title: str, speed: dict[str, list[float]]) -> dict[str, float]:
@@ -176,28 +182,35 @@ def report(title: str, speed: dict[str, list[float]]) -> dict[str, float]:
     return best
 
 
-def load_a_million(name: str, warehouse: Warehouse) -> None:
-    """Load a million answers by shards; print how the memory grew between the first fifth and the end."""
-    spec, peak = replace(SPEC, table="million"), []
+def load_a_million(name: str, warehouse: Warehouse) -> tuple[int, int, int]:
+    """Load a million answers by shards; return the peak of the memory before, after a fifth and at the end, in MB."""
+    spec, before, peak = replace(SPEC, table="million"), peak_memory(), []
     began = time.perf_counter()
     for first in range(0, MILLION, SHARD):
         warehouse.load(spec, answers(first, SHARD, asked_at=NOON + timedelta(seconds=first)))
-        peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        peak.append(peak_memory())
     taken, early = time.perf_counter() - began, peak[len(peak) // 5 - 1]
     print(
         f"{name}: {MILLION:,} answers in {taken:.0f} s, made and loaded; "
         f"peak memory {early} MB after {MILLION // 5:,}, {peak[-1]} MB at the end ({peak[-1] / early:.2f}x)"
     )
+    return before, early, peak[-1]
+
+
+def peak_memory() -> int:
+    """Return this process's peak so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main() -> int:
     """Run the comparisons."""
     with running_postgres() as server, tempfile.TemporaryDirectory() as folder:
-        load_a_million("PostgreSQL", PostgresWarehouse(server))
-        compare_postgres(server)
-        load_a_million("DuckDB", DuckDBWarehouse(f"{folder}/million.duckdb"))
-        compare_duckdb(Path(folder))
-    return 0
+        _, early, end = load_a_million("PostgreSQL", PostgresWarehouse(server))
+        targets = [Target("PostgreSQL: memory at the end / after a fifth", end / early, most=FLAT)]
+        targets += compare_postgres(server)
+        before, _, end = load_a_million("DuckDB", DuckDBWarehouse(f"{folder}/million.duckdb"))
+        targets.append(Target("DuckDB: MB that a million answers take", end - before, most=DUCKDB_MEGABYTES))
+        return verdict(*targets, *compare_duckdb(Path(folder)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from PIL import Image
+from targets import Target, verdict
 
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.steps.claim import claim
@@ -33,14 +34,14 @@ MAX_SHARDS = 100
 LINKS = 50_000
 
 
-def main() -> None:
-    """Run each count in a process of its own and compare them."""
+def main() -> int:
+    """Run each count in a process of its own and compare them; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
         print(json.dumps(measured(options.measure)))
-        return
+        return 0
     print(f"{'images':>10} {'step':>22} {'seconds':>9} {'images/s':>10} {'processor':>10} {'peak MiB':>9}")
     totals = []
     for count in COUNTS:
@@ -54,7 +55,10 @@ def main() -> None:
         totals.append((sum(busy for _, _, busy, _ in steps), steps[-1][3]))
     (few_busy, few_peak), (many_busy, many_peak) = totals
     growth = (many_peak - few_peak) * 2**20 / (COUNTS[1] - COUNTS[0])
-    print(f"ten times the images: {many_busy / few_busy:.1f} times the work, {growth:.0f} bytes more for each image")
+    return verdict(
+        Target("processor time: ten times the images / the images", many_busy / few_busy, most=12),
+        Target("bytes of memory for each further image", growth, most=100),
+    )
 
 
 def place(folder: Path, count: int) -> None:
@@ -102,4 +106,4 @@ def enrichment(folder: Path) -> Resources:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

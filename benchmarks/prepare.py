@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from PIL import Image
+from targets import Target, verdict
 
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.steps.claim import claim
@@ -108,8 +109,7 @@ def compare(folder: Path) -> int:
         best = min(best, two / one)
         rate = SHARDS * PICTURES / two
         print(f"round {number + 1}: one worker {one:.2f} s, two {two:.2f} s ({rate:.0f} images/s), {two / one:.2f}")
-    print(f"two workers take {best:.2f} of one worker's time (target at most {TARGET})")
-    return int(best > TARGET)
+    return verdict(Target("two workers' time / one worker's, best round", best, most=TARGET))
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from statistics import median
 from typing import Any
 
 from PIL import Image
+from targets import FLAT, Target, verdict
 
 from vision_batch.service.join import ResultRow, SentRequest, join, marker_line
 from vision_batch.service.range_file import RangeFile
@@ -188,14 +189,19 @@ def middle(rounds: list[Measured], name: str) -> float:
     return median(each[name] for each in rounds)
 
 
-def times(others: list[Measured], rounds: list[Measured], name: str) -> str:
-    """Return how many times more one way takes than another, round by round: the median, least and most."""
-    ratios = [other[name] / this[name] for other, this in zip(others, rounds, strict=True)]
+def times(others: list[Measured], rounds: list[Measured], name: str) -> list[float]:
+    """Return how many times more one way takes than another, round by round."""
+    return [other[name] / this[name] for other, this in zip(others, rounds, strict=True)]
+
+
+def spread(ratios: list[float]) -> str:
+    """Write the median, least and most."""
     return f"{median(ratios):5.1f}x ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
-def compare(folder: Path) -> None:
-    """Print how each way does with a result and with one of twice its size, then the ratios that are targets."""
+def compare(folder: Path) -> int:
+    """Print how each way does with a result and with one of twice its size, then the targets; return the exit code."""
+    targets: list[Target] = []
     kept: list[float] = []
     with emulator(folder / "emulator") as address:
         for rows in (ROWS // 2, ROWS):
@@ -212,11 +218,16 @@ def compare(folder: Path) -> None:
             kept.append(middle(found["ours, join by hash"], "grown"))
     for name in ("hash", "marker"):
         read, ours = found["SDK, read"], found[f"ours, join by {name}"]
-        print(f"  SDK, read / ours, join by {name:6}  {times(read, ours, 'cpu')} of CPU  (target 5)")
-        print(f"  {'':33}{times(read, ours, 'seconds')} of time")
+        ratios = times(read, ours, "cpu")
+        print(f"  SDK, read / ours, join by {name:6}  {spread(ratios)} of CPU")
+        print(f"  {'':33}{spread(times(read, ours, 'seconds'))} of time")
+        targets.append(Target(f"CPU: SDK, read / ours, join by {name}", median(ratios), least=5))
     marked = middle(found["ours, join by marker"], "fetched")
-    print(f"  fetched with markers              {marked / size:8.2%}  (target 2 %)")
-    print(f"  memory, twice the rows, by hash   {kept[1] / kept[0]:6.2f}x  (flat is 1)")
+    return verdict(
+        *targets,
+        Target("per cent fetched with markers", 100 * marked / size, most=2),
+        Target("memory: twice the rows / the rows, join by hash", kept[1] / kept[0], most=FLAT),
+    )
 
 
 def main() -> int:
@@ -230,8 +241,7 @@ def main() -> int:
         print(json.dumps(measure(options.way, options.at, options.dataset, sent)))
         return 0
     with tempfile.TemporaryDirectory(prefix="vision-batch-bench-") as folder:
-        compare(Path(folder))
-    return 0
+        return compare(Path(folder))
 
 
 if __name__ == "__main__":

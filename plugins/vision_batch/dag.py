@@ -29,6 +29,9 @@ from vision_batch.sensors.job import VisionBatchSensor
 
 log = logging.getLogger(__name__)
 
+#: Names the folder of declarations, if it is not ``include`` beside the folder of DAG files.
+INCLUDE_VARIABLE = "VISION_BATCH_INCLUDE"
+
 #: The DAG that tidies up after all enrichments.
 JANITOR = "ai_studio_janitor"
 
@@ -41,6 +44,25 @@ Tidies up after all enrichments, a task for each. It never deletes an answer tha
 
 Keep it unpaused: without it nothing is lost, but remote datasets of dead runs stay, and small days may wait for ever.
 """
+
+
+def find_include(dag_file: str, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of declarations: ``VISION_BATCH_INCLUDE``, else ``include`` beside the folder of DAG files.
+
+    :param dag_file: the file that Airflow parses; a relative folder lies beside it.
+    :raises DeclarationError: if there is no such folder; Airflow shows that as an import error.
+    """
+    dags = Path(dag_file).resolve().parent
+    named = (os.environ if environ is None else environ).get(INCLUDE_VARIABLE)
+    include = dags / named if named else dags.parent / "include"
+    if not (include / "enrichments").is_dir():
+        told = f"{INCLUDE_VARIABLE} is {named!r}" if named else f"{INCLUDE_VARIABLE} is not set"
+        raise DeclarationError(
+            f"there is no folder {include / 'enrichments'}, so there are no enrichments; {told}. Put include/ beside "
+            f"the folder of DAG files; where only that folder is copied to the workers, put it in there and set "
+            f"{INCLUDE_VARIABLE} to 'include'"
+        )
+    return include
 
 
 def build_dags(include_folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, DAG]:
@@ -130,6 +152,7 @@ def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = 
         max_active_runs=1,
         tags={"vision-batch"},
         doc_md=JANITOR_PAGE,
+        is_paused_upon_creation=False,
     ) as dag:
         for path in sorted(include_folder.glob("enrichments/*.y*ml")):
             try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,11 +43,11 @@ print(json.dumps({"heavy": heavy, "errors": bag.import_errors, "dags": sorted(ba
 """
 
 
-def run(tmp_path: Path, code: str, *words: str) -> dict:
+def run(tmp_path: Path, code: str, *words: str, **environ: str) -> dict:
     """Run code in a fresh interpreter and give the JSON of its last line."""
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), **environ},
         capture_output=True,
         text=True,
         timeout=250,
@@ -68,3 +69,17 @@ def test_parsing_the_dag_files_imports_no_heavy_library(tmp_path):
     assert found["errors"] == {}
     assert found["dags"] == ["ai_studio_janitor", "example-composed-by-hand", "photo-quality"]
     assert found["heavy"] == []
+
+
+def test_declarations_may_lie_in_the_folder_of_dag_files(tmp_path):
+    """As docs/deploy.md says for services that copy nothing else to their workers."""
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    for name in ("enrichments.py", "ai_studio_janitor.py"):
+        shutil.copy(PROJECT / "dags" / name, dags)
+    shutil.copytree(PROJECT / "include", dags / "include")
+    found = run(tmp_path, PARSE, str(dags), "", VISION_BATCH_INCLUDE="include")
+    assert (found["errors"], found["dags"]) == ({}, ["ai_studio_janitor", "photo-quality"])
+    found = run(tmp_path, PARSE, str(dags), "")
+    assert len(found["errors"]) == 2
+    assert all("put it in there and set VISION_BATCH_INCLUDE to 'include'" in told for told in found["errors"].values())

@@ -42,6 +42,8 @@ answer:
     dominant_color: {type: enum, values: [red, green, blue, white, black], description: dominant colour}
 limits: {poll_interval_seconds: 2, max_active_runs: 5}
 """
+#: Signatures, expiry and conditional writes hold there.
+STAND_IN = Path(__file__).resolve().parents[1] / "s3" / "stand_in.py"
 _KEYS = {"aws_access_key_id": "cluster", "aws_secret_access_key": "cluster-secret"}
 
 
@@ -114,8 +116,9 @@ class Cluster(Stack):
         return Component("redis", (str(self._redis), *words), base_environ(os.environ), signal.SIGTERM)
 
     def _s3_server(self) -> Component:
-        command = (sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(self._s3_port))
-        return Component("s3", command, base_environ(os.environ))
+        key = f"{_KEYS['aws_access_key_id']}={_KEYS['aws_secret_access_key']}"
+        words = ("--host", HOST, "--port", str(self._s3_port), "--key", key)
+        return Component("s3", (sys.executable, str(STAND_IN), *words), base_environ(os.environ))
 
     def _worker(self, name: str) -> Component:
         """Describe a worker that imports, writes and unpacks in folders that nobody else reads."""
@@ -146,10 +149,10 @@ class Cluster(Stack):
             "TMPDIR": str(temporary),
         }
 
-    def s3(self) -> Any:
+    def s3(self, **keys: str) -> Any:
         """Connect to the S3 stand-in."""
         config = Config(proxies={})
-        return boto3.client("s3", endpoint_url=self.s3_url, region_name="us-east-1", config=config, **_KEYS)
+        return boto3.client("s3", endpoint_url=self.s3_url, region_name="us-east-1", config=config, **(_KEYS | keys))
 
     @contextmanager
     def database(self) -> Iterator[psycopg.Connection[Any]]:

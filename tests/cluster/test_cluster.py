@@ -54,14 +54,15 @@ def emulator_says(cluster, page):
     return httpx.get(f"{cluster.emulator_url}/_emulator/{page}", timeout=30, trust_env=False).json()
 
 
-def hanging(cluster, task_id, held):
-    """Give the worker of a running task of this kind, as soon as all that run are held up."""
+def hanging(cluster, task_id, held, *, but_not=None):
+    """Give a worker of a running task of this kind, as soon as all that run are held up."""
     found = select(
         cluster,
         "select hostname from task_instance where task_id = %s and state = 'running' order by start_date",
         task_id,
     )
-    return found[0][0] if found and len(found) == held() else None
+    workers = [name for (name,) in found if name != but_not]
+    return workers[0] if workers and len(found) == held() else None
 
 
 def kill_and_return(cluster, worker):
@@ -88,14 +89,21 @@ def metadata_bytes(cluster):
 
 
 @pytest.fixture(scope="module")
-def ended(cluster):
+def killed():
+    """Hold the workers that were killed, in order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def ended(cluster, killed):
     """Run the backfill with everything that goes wrong; give the metadata database's size before it."""
     eventually(cluster, lambda: cluster.api.dag(DAG))
     before = metadata_bytes(cluster)
     with held_calls(cluster, "GetUploadDraftUrl") as held:
         cluster.api.backfill(DAG, *(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (DAYS[0], DAYS[-1])))
         cluster.api.pause(DAG, paused=False)
-        kill_and_return(cluster, eventually(cluster, lambda: hanging(cluster, "shard.prepare", held)))
+        killed.append(eventually(cluster, lambda: hanging(cluster, "shard.prepare", held)))
+        kill_and_return(cluster, killed[0])
 
     eventually(cluster, lambda: emulator_says(cluster, "bill")["jobs"])
     cluster.processes.stop("redis")
@@ -104,7 +112,8 @@ def ended(cluster):
     cluster.processes.restart("triggerer")
 
     with held_loads(cluster) as held:
-        kill_and_return(cluster, eventually(cluster, lambda: hanging(cluster, "shard.load", held)))
+        killed.append(eventually(cluster, lambda: hanging(cluster, "shard.load", held, but_not=killed[0])))
+        kill_and_return(cluster, killed[1])
     eventually(cluster, lambda: over(cluster), seconds=900)
     return before
 
@@ -155,9 +164,11 @@ def test_both_workers_prepared_from_folders_of_their_own(cluster):
 
 
 @pytest.mark.usefixtures("ended")
-def test_the_killed_workers_tasks_were_tried_again(cluster):
-    found = select(cluster, "select task_id from task_instance_history")
-    assert {task_id for (task_id,) in found} >= {"shard.prepare", "shard.load"}
+def test_the_killed_workers_tasks_were_tried_again(cluster, killed):
+    """One worker was killed while it prepared, the other while it loaded."""
+    assert sorted(killed) == ["w1", "w2"]
+    found = select(cluster, "select task_id, hostname from task_instance_history")
+    assert set(found) >= {("shard.prepare", killed[0]), ("shard.load", killed[1])}
 
 
 def test_xcoms_are_small_and_the_metadata_grows_little(cluster, ended):
@@ -167,9 +178,11 @@ def test_xcoms_are_small_and_the_metadata_grows_little(cluster, ended):
     assert largest < XCOM_BYTES
 
 
-def test_the_stand_in_refuses_stale_writes(cluster):
+def test_the_stand_in_refuses_stale_writes_and_wrong_keys(cluster):
     """What the work folder rests on, tried on the server that stands for S3 here."""
     client = cluster.s3()
+    with pytest.raises(client.exceptions.ClientError, match="SignatureDoesNotMatch"):
+        cluster.s3(aws_secret_access_key="wrong").list_objects_v2(Bucket=WORK)
     first = client.put_object(Bucket=WORK, Key="probe", Body=b"1", IfNoneMatch="*")["ETag"]
     with pytest.raises(client.exceptions.ClientError, match="PreconditionFailed"):
         client.put_object(Bucket=WORK, Key="probe", Body=b"2", IfNoneMatch="*")

@@ -63,6 +63,7 @@ def backfill(native: Native, api: AirflowApi, report: dict[str, Any]) -> None:
             storage.put_object(Bucket=bucket, Key=f"photos/{day}/{colour} 1.png", Body=body.getvalue())
     until(lambda: api.dag(DAG), "dag-processor", native.processes)
     report["import_errors"] = api.import_errors()
+    report["paused"] = {name: api.call("GET", f"/dags/{name}")["is_paused"] for name in (DAG, "ai_studio_janitor")}
     days = [datetime.fromisoformat(f"{day}T01:00:00+03:00").astimezone(UTC) for day in (DAYS[0], DAYS[-1])]
     api.backfill(DAG, *days)
     api.pause(DAG, paused=False)

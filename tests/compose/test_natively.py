@@ -66,6 +66,7 @@ def test_only_the_generated_password_lets_a_person_in(report):
 
 def test_a_backfill_runs_on_both_workers_and_every_row_is_there_once(report):
     assert report["import_errors"] == []
+    assert report["paused"] == {"product-photos": True, "ai_studio_janitor": False}
     assert report["runs"] == ["success"] * len(DAYS)
     assert set(report["hostnames"]) >= {"worker-1", "worker-2"}
     assert [tuple(row) for row in report["rows"]] == [

@@ -24,11 +24,21 @@ SCHEMA = AnswerSchema.model_validate(
                 "description": "d",
                 "fields": {"words": {"type": "list", "items": "string", "description": "d"}},
             },
+            "seal": {
+                "type": "object",
+                "store": "json",
+                "description": "d",
+                "fields": {
+                    "number": {"type": "integer", "description": "d"},
+                    "on": {"type": "date", "description": "d"},
+                },
+            },
         }
     }
 )
 TYPES = {
     "text": str, "whole": int, "real": float, "yes": bool, "day": date, "kind": str, "marks": list, "label_words": list,
+    "seal": str,
 }  # fmt: skip
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0`<")).filter(
     lambda text: text.strip().casefold() not in {"d", "null", "string", "str", "text", "строка", "текст", "...", "…"}
@@ -43,6 +53,7 @@ VALID = st.fixed_dictionaries(
         "yes": st.none() | st.booleans(),
         "day": st.none() | st.dates().map(str),
         "marks": st.none() | st.lists(st.integers(-(2**52), 2**52), max_size=3),
+        "seal": st.none() | st.fixed_dictionaries({"number": st.integers(0, 9), "on": st.none() | st.dates().map(str)}),
         "label": st.none() | st.fixed_dictionaries({"words": st.none() | st.lists(TEXTS, max_size=3)}),
     },
 )
@@ -71,6 +82,7 @@ def check(parsed: ParsedAnswer) -> None:
     for name, value in parsed.fields.items():
         assert value is None or type(value) is TYPES[name]
     fields = parsed.fields
+    assert fields["seal"] is None or json.loads(fields["seal"]).keys() == {"number", "on"}
     assert fields["kind"] in {"photo", "рисунок"}
     assert fields["whole"] is None or -5 <= fields["whole"] <= 10**6
     assert fields["real"] is None or fields["real"] <= 2.5
@@ -97,6 +109,8 @@ def columns(answer: dict) -> dict:
     flat = {name: value for name, value in answer.items() if name != "label"}
     flat["label_words"] = (answer.get("label") or {}).get("words")
     flat["day"] = answer.get("day") and date.fromisoformat(answer["day"])
+    seal = answer.get("seal")
+    flat["seal"] = seal and json.dumps({name: seal[name] for name in ("number", "on")})
     return dict.fromkeys(TYPES) | flat
 
 

@@ -116,6 +116,34 @@ def test_a_list_is_one_column_and_an_object_one_for_each_of_its_fields():
     ]
 
 
+def stored_as_json(*path: str) -> AnswerSchema:
+    """Return the nested schema with one of its objects kept as JSON."""
+    found = NESTED.model_dump(mode="json")
+    fields = found["fields"]
+    for name in path:
+        field = next(each for each in fields if each["name"] == name)
+        fields = field["fields"]
+    field["store"] = "json"
+    return AnswerSchema.model_validate(found)
+
+
+def test_an_object_that_is_kept_as_json_is_one_column():
+    names = {
+        ("label",): ["colours", "marks", "label", "days"],
+        ("label", "size"): ["colours", "marks", "label_status", "label_size", "days"],
+    }
+    for path, expected in names.items():
+        columns = {column.name: column for column in stored_as_json(*path).columns()}
+        assert list(columns) == expected
+        column = columns["_".join(path)]
+        assert (column.field.column_type, column.place[-1]) == ("json", path[-1])
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_how_an_object_is_kept_changes_no_word_of_the_prompt(language):
+    assert schema_prompt(stored_as_json("label"), language) == schema_prompt(NESTED, language)
+
+
 def test_an_answer_cannot_have_a_column_that_every_table_has():
     assert {column.name for column in PROVENANCE} == RESERVED
 

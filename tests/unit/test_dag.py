@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from vision_batch.dag import build_dags
+from vision_batch.dag import build_dags, build_janitor_dag, find_include
 from vision_batch.enrichment.reader import load_declaration
+from vision_batch.errors import DeclarationError
 from vision_batch.models import MODELS
 from vision_batch.operators.run import folded, run_partitions, unfolded
 from vision_batch.steps.publish import Published
@@ -102,6 +103,30 @@ def test_a_missing_prompt_file_is_told_in_the_dag(include):
     (include / "prompts" / "photo_quality.md").unlink()
     [broken] = build_dags(include, environ={}).values()
     assert "photo_quality.md" in broken.doc_md
+
+
+def test_declarations_lie_beside_the_dag_files_or_where_the_environment_says(include):
+    dags = include.parent / "dags"
+    dags.mkdir()
+    assert find_include(str(dags / "enrichments.py"), {}) == include
+    assert find_include(str(dags / "enrichments.py"), {"VISION_BATCH_INCLUDE": ""}) == include
+    shutil.move(include, dags / "include")  # where only the folder of DAG files comes to the workers
+    for named in ("include", str(dags / "include")):
+        assert find_include(str(dags / "enrichments.py"), {"VISION_BATCH_INCLUDE": named}) == dags / "include"
+    with pytest.raises(
+        DeclarationError, match=r"there is no folder .*/include/enrichments, .*INCLUDE is not set\. Put"
+    ):
+        find_include(str(dags / "enrichments.py"), {})
+    with pytest.raises(
+        DeclarationError, match=r"there is no folder .*/dags/nowhere/enrichments, .*INCLUDE is 'nowhere'"
+    ):
+        find_include(str(dags / "enrichments.py"), {"VISION_BATCH_INCLUDE": "nowhere"})
+
+
+def test_the_janitor_runs_without_being_unpaused_and_enrichments_do_not(include, dag):
+    """Without it small days may wait for ever, and what dead runs left on the service stays."""
+    assert build_janitor_dag(include, environ={}).is_paused_upon_creation is False
+    assert dag.is_paused_upon_creation is None
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ SOURCE = {"manifest": "s3://shop/{partition}.csv", "variables": ["a"]}
         ({"branch": "newest"}, ["$.branch"]),
         ({"answer": {"fields": {"a": {"type": "text", "description": "d"}}}}, ["$.answer.fields.a.type"]),
         ({"answer": {"fields": {"a": {"type": "string"}}}}, ["$.answer.fields.a"]),
+        ({"answer": {"fields": {"a": {"type": "object", "description": "d", "store": "json", "fields": {"b": {"type": "date", "description": "d"}}}}}}, []),
+        ({"answer": {"fields": {"a": {"type": "object", "description": "d", "store": "jsonb", "fields": {}}}}}, ["$.answer.fields.a.store"]),
         ({"answer": {"fields": {"a": {"type": "object", "description": "d", "fields": {"b": {}}}}}}, ["$.answer.fields.a.fields.b"] * 2),
     ],
 )  # fmt: skip

@@ -23,17 +23,24 @@ answer:
     sold: {type: date, description: дата}
     colours: {type: list, items: string, description: цвета}
     size: {type: object, description: размер, fields: {width: {type: integer, description: ширина}}}
+    maker: {type: object, store: json, description: кто, fields: {since: {type: date, description: с}}}
 destination: {path: w.duckdb, table: enrichment.tags}
 """
 TEXTS = [
-    "```json\n{'price': '1 299,50 ₽', 'sold': '03.04.2026', 'colours': ['белый',], 'size': {'width': 7}}\n```",
+    "```json\n{'price': '1 299,50 ₽', 'sold': '03.04.2026', 'colours': ['белый',], 'size': {'width': 7},\n'maker': {'since': '01.04.1999'}}\n```",
     "Не вижу.",
     '{"price": "1,234"}',
 ]
 PARSED = [
     {
         "status": "answered",
-        "fields": {"price": 1299.5, "sold": "2026-04-03", "colours": ["белый"], "size_width": 7},
+        "fields": {
+            "price": 1299.5,
+            "sold": "2026-04-03",
+            "colours": ["белый"],
+            "size_width": 7,
+            "maker": {"since": "1999-04-01"},
+        },
         "error": None,
     },
     {"status": "invalid", "fields": {}, "error": "the text holds no JSON object with one of the declared fields"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 
 import pytest
@@ -347,6 +348,55 @@ def test_lists_and_objects(text, expected):
     parsed = parse_answer(schema(**LABEL), text)
     assert parsed.status == "answered", parsed.error
     assert parsed.fields == dict(zip(["colours", "marks", "label_text", "label_size_width"], expected, strict=True))
+
+
+DAY_IN_LABEL = {"type": "object", "description": "d", "fields": {"day": {"type": "date", "description": "d"}}}
+KEPT = {
+    "label": {
+        "type": "object",
+        "store": "json",
+        "fields": {**LABEL["label"]["fields"], "printed": DAY_IN_LABEL},
+    },
+    "outer": {"type": "object", "fields": {"inner": {**DAY_IN_LABEL, "store": "json"}}},
+    **KIND,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "inner"),
+    [
+        ('{"kind": "photo"}', None, None),
+        (
+            "{label: {TEXT: 'Ж \"1\"', size: {width: '7'}, printed: {day: '2026-11-22'}, more: 1}, outer: {inner: {}}}",
+            {"text": 'Ж "1"', "size": {"width": 7}, "printed": {"day": "2026-11-22"}},
+            {"day": None},
+        ),
+        (
+            '{"label": {"text": "a\\u0000"}, "outer": {"inner": null}}',
+            {"text": "a", "size": None, "printed": None},
+            None,
+        ),
+    ],
+)
+def test_an_object_that_is_kept_as_json_has_every_declared_field_in_its_type(text, label, inner):
+    parsed = parse_answer(schema(**KEPT), text)
+    assert parsed.status == "answered", parsed.error
+    assert list(parsed.fields) == ["label", "outer_inner", "kind"]
+    for name, expected in (("label", label), ("outer_inner", inner)):
+        assert parsed.fields[name] == (None if expected is None else json.dumps(expected, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"label": {"size": {"width": 1}}}', "field 'label.text' is required and has no value"),
+        ('{"label": {"text": "a", "size": {"width": "wide"}}}', "field 'label.size.width' is \"wide\""),
+        ('{"label": "a"}', "field 'label' is \"a\"; allowed: an object"),
+        ('{"outer": {"inner": [1]}}', "field 'outer.inner' is [1]; allowed: an object"),
+    ],
+)
+def test_an_object_that_is_kept_as_json_is_checked_like_columns(text, reason):
+    assert reason in parse_answer(schema(**KEPT), text).error
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -44,13 +45,23 @@ answer:
         material: {type: string, description: материал}
         sizes: {type: list, items: number, unit: см, description: размеры}
         maker: {type: object, description: изготовитель, fields: {country: {type: string, description: страна}}}
+        seal:
+          type: object
+          store: json
+          description: пломба
+          fields:
+            number: {type: integer, description: номер}
+            set_on: {type: date, description: когда поставлена}
+            marks: {type: list, items: number, description: отметки}
+            by: {type: object, description: кем, fields: {name: {type: string, description: имя, required: true}}}
 """
 TEXT = """Вот ответ:
 ```json
 {"title": "Молоко «Утро»", "facings": "12", "weight": "0,5 кг", "readable": "да", "best_before": "22.11.2026",
  "tag": "ЖЁЛТЫЙ", "words": ["a", "б"], "counts": [1, 2], "prices": ["99,90 ₽", 5], "seen": [true, false],
  "days": ["2026-11-22"], "tags": ["белый"],
- "package": {"material": "тетрапак", "sizes": [7.5, 10], "maker": {"country": "Россия"}},}
+ "package": {"material": "тетрапак", "sizes": [7.5, 10], "maker": {"country": "Россия"},
+  "seal": {"number": "7", "set_on": "22.11.2026", "marks": ["0,5"], "by": {"name": "O'Brien \\"Ж\\" \\\\ 🙂"}}},}
 ```"""
 READ = {
     "title": "Молоко «Утро»",
@@ -69,13 +80,14 @@ READ = {
     "package_sizes": [7.5, 10.0],
     "package_maker_country": "Россия",
 }
-#: In the words of each database: text, whole number, number, true or false, date, and how a list of them is written.
+SEAL = {"number": 7, "set_on": "2026-11-22", "marks": [0.5], "by": {"name": 'O\'Brien "Ж" \\ 🙂'}}
+#: In the words of each database: text, whole number, number, true or false, date, how a list of them is written, JSON.
 WORDS = {
-    "duckdb": ("VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "{}[]"),
-    "postgres": ("text", "bigint", "double precision", "boolean", "date", "{}[]"),
-    "greenplum": ("text", "bigint", "double precision", "boolean", "date", "{}[]"),
-    "redshift": ("character varying(65535)", "bigint", "double precision", "boolean", "date", "super"),
-    "clickhouse": ("Nullable(String)", "Nullable(Int64)", "Nullable(Float64)", "Nullable(Bool)", "Nullable(Date32)", "Array({})"),
+    "duckdb": ("VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "DATE", "{}[]", "JSON"),
+    "postgres": ("text", "bigint", "double precision", "boolean", "date", "{}[]", "jsonb"),
+    "greenplum": ("text", "bigint", "double precision", "boolean", "date", "{}[]", "jsonb"),
+    "redshift": ("character varying(65535)", "bigint", "double precision", "boolean", "date", "super", "super"),
+    "clickhouse": ("Nullable(String)", "Nullable(Int64)", "Nullable(Float64)", "Nullable(Bool)", "Nullable(Date32)", "Array({})", "Nullable(String)"),
 }  # fmt: skip
 OF_POSTGRES = """
 SELECT attname, format_type(atttypid, atttypmod), coalesce(col_description(attrelid, attnum), '') FROM pg_attribute
@@ -100,14 +112,15 @@ def declaration(tmp_path: Path) -> Declaration:
 def test_every_declared_type_becomes_the_databases_own(place: Place, declaration: Declaration):
     spec, warehouse = table_spec(declaration), place.open()
     warehouse.ensure_table(spec)
-    text, integer, number, boolean, day, a_list = WORDS[place.kind]
+    text, integer, number, boolean, day, a_list, json_type = WORDS[place.kind]
     of = {"title": text, "facings": integer, "weight": number, "readable": boolean, "best_before": day, "tag": text}
     of |= {name: a_list.format(of[like]) for name, like in
            {"words": "title", "counts": "facings", "prices": "weight", "seen": "readable", "days": "best_before",
             "tags": "tag", "package_sizes": "weight"}.items()}  # fmt: skip
-    of |= {"package_material": text, "package_maker_country": text}
+    of |= {"package_material": text, "package_maker_country": text, "package_seal": json_type}
     rows = place.query(CATALOGS.get(place.kind, OF_POSTGRES))
-    assert {name: kind for name, kind, _ in rows if name in READ} == of
+    assert {name: kind for name, kind, _ in rows if name in of} == of
+    assert not [name for name, _, _ in rows if name.startswith("package_seal_")]
     said = {name: comment for name, _, comment in rows}
     assert (said["weight"], said["package_sizes"], said["package_maker_country"]) == (
         "вес, кг",
@@ -128,4 +141,6 @@ def test_what_was_read_is_what_is_in_the_table(place: Place, declaration: Declar
     assert {name: found["a"][name] for name in READ} == READ
     nothing = [] if place.kind == "clickhouse" else None  # it has no null lists
     lists = {field.name for field in spec.arrow_schema() if pa.types.is_list(field.type)}
+    assert json.loads(found["a"]["package_seal"]) == SEAL
+    assert found["b"]["package_seal"] is None
     assert {name: found["b"][name] for name in READ} == {name: nothing if name in lists else None for name in READ}

@@ -27,7 +27,9 @@ answer:
     kind: {{type: string, description: what it is}}
     day: {{type: date, description: the day}}
     words: {{type: list, items: string, description: the words}}
+    maker: {{type: object, store: json, description: who, fields: {{name: {{type: string, description: n}}}}}}
 """
+MAKER = '{"name": "Ж"}'
 FILE_OF = {"duckdb": "{{type: duckdb, path: {url}, table: enrichment.photos}}"}
 SERVER = "{{type: {kind}, connection: dwh, table: enrichment.photos{more}}}"
 
@@ -50,7 +52,7 @@ def include(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     warehouse = place.open()
     warehouse.ensure_table(spec)
     rows = [
-        {"item_key": "a", "kind": "", "day": date(2026, 11, 22), "words": ["a", 'ж "b"']},
+        {"item_key": "a", "kind": "", "day": date(2026, 11, 22), "words": ["a", 'ж "b"'], "maker": MAKER},
         {"item_key": "b", "raw_text": 'Ж "🙂"\n'},
     ]
     warehouse.load(spec, answers(spec, rows))
@@ -69,6 +71,7 @@ def test_a_parquet_file_has_the_tables_types(include: Path, capsys):
     found = {row["item_key"]: row for row in pq.read_table(file).to_pylist()}
     assert (found["a"]["kind"], found["a"]["day"], found["b"]["kind"]) == ("", date(2026, 11, 22), None)
     assert found["a"]["words"] == ["a", 'ж "b"']
+    assert json.loads(found["a"]["maker"]) == json.loads(MAKER)
     assert found["a"]["asked_at"].isoformat() == "2026-11-22T12:00:00+00:00"
 
 
@@ -80,6 +83,7 @@ def test_csv_tells_an_empty_text_from_none(include: Path):
         found = {row["item_key"]: row for row in csv.DictReader(text)}
     assert found["b"]["raw_text"] == 'Ж "🙂"\n'
     assert json.loads(found["a"]["words"]) == ["a", 'ж "b"']
+    assert (json.loads(found["a"]["maker"]), found["b"]["maker"]) == (json.loads(MAKER), "")
 
 
 def test_jsonl_with_every_question(include: Path):
@@ -88,6 +92,7 @@ def test_jsonl_with_every_question(include: Path):
     found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert sorted((row["item_key"], row["kind"] or "") for row in found) == [("a", ""), ("a", "earlier"), ("b", "")]
     assert ["a", 'ж "b"'] in [row["words"] for row in found]
+    assert sorted(str(row["maker"]) for row in found) == ["None", "None", "{'name': 'Ж'}"]
 
 
 def test_what_cannot_be_exported_is_explained_and_leaves_no_file(include: Path, place: Place, capsys, monkeypatch):

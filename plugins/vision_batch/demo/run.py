@@ -60,7 +60,7 @@ def _up(options: argparse.Namespace, out: Console) -> int:
     stack = Stack(options.folder, PROJECT, speed=options.speed)
     with suppress(_Asked), running(stack, out):
         out.print(f"\n[bold]{stack.url}[/] is Airflow's UI: no login, and for this machine only.")
-        out.print(f"The DAGs are paused at first. The emulator's bill: {stack.emulator_url}/_emulator/bill")
+        out.print(f"The enrichments are paused at first. The emulator's bill: {stack.emulator_url}/_emulator/bill")
         out.print("Ctrl-C, or `make down` in another terminal, ends it.")
         while True:
             stack.check()

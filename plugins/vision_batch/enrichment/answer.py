@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 ItemType = Literal["string", "integer", "number", "boolean", "date", "enum"]
 FieldType = Literal[ItemType, "list", "object"]
 Scalar = Literal["string", "integer", "number", "boolean", "date"]
-ColumnType = Literal[Scalar, "list[string]", "list[integer]", "list[number]", "list[boolean]", "list[date]"]
+ColumnType = Literal[Scalar, "json", "list[string]", "list[integer]", "list[number]", "list[boolean]", "list[date]"]
 
 #: The longest name that every database takes for a column.
 MAX_NAME = 63
@@ -138,6 +138,7 @@ class PartField(BaseModel):
     :param values: what an ``enum``, or each value of a list of them, may be.
     :param unit: the unit of a number, for the prompt and the column's comment.
     :param fields: what an ``object`` holds.
+    :param store: whether an ``object`` becomes a column for each of its fields, or one of JSON.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -152,6 +153,7 @@ class PartField(BaseModel):
     maximum: float | None = Field(None, allow_inf_nan=False)
     unit: str | None = None
     fields: tuple[PartField, ...] = ()
+    store: Literal["columns", "json"] = "columns"
 
     @field_validator("name")
     @classmethod
@@ -174,9 +176,21 @@ class PartField(BaseModel):
 
     @property
     def column_type(self) -> ColumnType:
-        """Return the type of the column that holds it; an object has none, its fields have."""
+        """Return the type of the column that holds it; an object has none, its fields have, unless it is JSON."""
+        if self.type == "object":
+            return "json"
         scalar = cast("Scalar", "string" if self.kind == "enum" else self.kind)
         return cast("ColumnType", f"list[{scalar}]") if self.type == "list" else scalar
+
+    @model_validator(mode="after")
+    def _is_kept_once(self) -> Self:
+        if self.store == "json" and self.type != "object":
+            raise ValueError("'store: json' belongs to type 'object', which it keeps in one column; take it out")
+        if self.store == "json" and any(map(_keeps_json, self.fields)):
+            raise ValueError(
+                "an object in it has 'store: json' too, and is in the JSON of this one already; take it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> Self:
@@ -196,6 +210,10 @@ class PartField(BaseModel):
         return self
 
 
+def _keeps_json(field: PartField) -> bool:
+    return field.store == "json" or any(map(_keeps_json, field.fields))
+
+
 class AnswerField(PartField):
     """Declare one field of the answer itself."""
 
@@ -208,7 +226,7 @@ class AnswerField(PartField):
 
 
 class AnswerColumn(NamedTuple):
-    """Name the column of one field; a field of an object has the object's name before its own.
+    """Name the column of one field; that of an object's field has the object's name before its own.
 
     :param place: where the field is declared.
     """
@@ -257,7 +275,7 @@ class AnswerSchema(BaseModel):
 def _columns(fields: Sequence[PartField], before: str, around: tuple[str, ...]) -> Iterator[AnswerColumn]:
     for field in fields:
         name, place = f"{before}{field.name}", (*around, field.name)
-        if field.type == "object":
+        if field.type == "object" and field.store == "columns":
             yield from _columns(field.fields, f"{name}_", (*place, "fields"))
         else:
             yield AnswerColumn(name, field, place)

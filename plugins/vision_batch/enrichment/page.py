@@ -88,7 +88,9 @@ def _agreed(declaration: Declaration) -> Iterator[tuple[str, str]]:
 
 def _column(column: AnswerColumn) -> tuple[str, str, str]:
     field = column.field
+    held = ", ".join(each.name for each in field.fields)
     words = [" ".join(field.description.split()), *allowed_words(field, "en"), *["required"] * field.required]
+    words += [f"with {held}"] if held else []
     return f"`{column.name}`", field.column_type, "; ".join(words)
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,13 @@ def parse_lines(declaration: Declaration, lines: Iterable[bytes], name: str) -> 
         if line.strip():
             text = _text(line, f"{name}, line {number}")
             parsed = parse_answer(declaration.answer, text, declaration.language)
-            yield {"status": parsed.status, "fields": dict(parsed.fields), "error": parsed.error}
+            yield {"status": parsed.status, "fields": _shown(declaration, parsed.fields), "error": parsed.error}
+
+
+def _shown(declaration: Declaration, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with JSON as what it says, not as a text."""
+    kept = {column.name for column in declaration.answer.columns() if column.field.column_type == "json"}
+    return {name: json.loads(value) if name in kept and value else value for name, value in fields.items()}
 
 
 def _text(line: bytes, where: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
 from vision_batch.enrichment.answer import PartField, plain_number
@@ -26,23 +27,33 @@ class WrongValueError(ValueError):
 
 
 def read_fields(fields: Sequence[PartField], found: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """Return the value, or ``None``, of each column.
+    """Return the value, or ``None``, of each column; that of an object in one column is JSON.
 
     :raises WrongValueError: if a value does not fit, or a required one is not there.
     """
-    return _object(fields, found, _Place("", "", language))
+    return dict(_columns(fields, _object(fields, found, _Place("", language)), ""))
+
+
+def _columns(fields: Sequence[PartField], values: Mapping[str, Any] | None, before: str) -> Iterator[tuple[str, Any]]:
+    """Yield each column's value; ``None`` for all of an object that is not there."""
+    for field in fields:
+        name, value = f"{before}{field.name}", None if values is None else values[field.name]
+        if field.type != "object":
+            yield name, value
+        elif field.store == "columns":
+            yield from _columns(field.fields, value, f"{name}_")
+        else:
+            yield name, None if value is None else json.dumps(value, ensure_ascii=False, default=date.isoformat)
 
 
 class _Place(NamedTuple):
-    """Know where a field is, and how its column is called."""
+    """Know where a field is."""
 
     path: str
-    column: str
     language: str
 
     def within(self, field: PartField) -> _Place:
-        path, column = f"{self.path}.{field.name}".lstrip("."), f"{self.column}_{field.name}".lstrip("_")
-        return _Place(path, column, self.language)
+        return _Place(f"{self.path}.{field.name}".lstrip("."), self.language)
 
     def wrong(self, found: Any, allowed: str) -> WrongValueError:
         shown = json.dumps(found, ensure_ascii=False, default=lambda bare: bare.text)
@@ -51,30 +62,7 @@ class _Place(NamedTuple):
 
 def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named = _by_name(fields, found, around)
-    values: dict[str, Any] = {}
-    for field in fields:
-        place, value = around.within(field), named.get(field.name)
-        if _is_nothing(field, value):
-            if field.required:
-                raise WrongValueError(f"field {place.path!r} is required and has no value")
-            value = None
-        if field.type != "object":
-            values[place.column] = None if value is None else _value(field, value, place)
-        elif value is None:
-            values.update(_empty(field.fields, place))
-        elif isinstance(value, Mapping):
-            values.update(_object(field.fields, value, place))
-        else:
-            raise place.wrong(value, "an object")
-    return values
-
-
-def _empty(fields: Sequence[PartField], around: _Place) -> dict[str, None]:
-    values: dict[str, None] = {}
-    for field in fields:
-        place = around.within(field)
-        values.update(_empty(field.fields, place) if field.fields else {place.column: None})
-    return values
+    return {field.name: _value(field, named.get(field.name), around.within(field)) for field in fields}
 
 
 def field_name(key: str) -> str:
@@ -102,7 +90,15 @@ def _is_nothing(field: PartField, found: Any) -> bool:
 
 
 def _value(field: PartField, found: Any, place: _Place) -> Any:
-    """Return a value in its column's type."""
+    """Return a field's value in its type."""
+    if _is_nothing(field, found):
+        if field.required:
+            raise WrongValueError(f"field {place.path!r} is required and has no value")
+        return None
+    if field.type == "object":
+        if not isinstance(found, Mapping):
+            raise place.wrong(found, "an object")
+        return _object(field.fields, found, place)
     if field.type != "list":
         return _scalar(field, found, place)
     if not isinstance(found, list):

@@ -19,6 +19,8 @@ from vision_batch.steps.ways import DESTINATION, FindWays, environment_ways
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from vision_batch.warehouse.protocol import TableSpec
+
 Write = Callable[["pa.Table"], None]
 
 
@@ -51,7 +53,7 @@ def export(resources: Resources, to: Path, *, every_question: bool = False) -> i
     batches = resources.warehouse().answers(spec, every_question=every_question)
     unfinished = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        with writer(unfinished, spec.arrow_schema()) as write:
+        with writer(unfinished, spec) as write:
             exported = _written(batches, write)
         unfinished.replace(to)
     finally:
@@ -70,29 +72,36 @@ def _written(batches: Iterable[pa.RecordBatch], write: Write) -> int:
 
 
 @contextmanager
-def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
+def _parquet(path: Path, spec: TableSpec) -> Iterator[Write]:
     from pyarrow.parquet import ParquetWriter
 
-    with ParquetWriter(path, schema) as file:
+    with ParquetWriter(path, spec.arrow_schema()) as file:
         yield file.write_table
 
 
 @contextmanager
-def _csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
+def _csv(path: Path, spec: TableSpec) -> Iterator[Write]:
     """Write CSV in which texts are quoted, nulls are empty, and lists are JSON."""
     import pyarrow as pa
     from pyarrow import csv
 
-    flat = pa.schema([(field.name, pa.string() if pa.types.is_list(field.type) else field.type) for field in schema])
+    types = [(field.name, pa.string() if pa.types.is_list(field.type) else field.type) for field in spec.arrow_schema()]
+    flat = pa.schema(types)
     with csv.CSVWriter(path, flat) as file:
         yield lambda table: file.write_table(_flattened(table, flat))
 
 
 @contextmanager
-def _jsonl(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    del schema
+def _jsonl(path: Path, spec: TableSpec) -> Iterator[Write]:
+    """Write an object a line, in which JSON is what it says, not a text."""
+    kept = [column.name for column in spec.columns if column.type == "json"]
+
+    def line(row: dict[str, Any]) -> str:
+        objects = {name: json.loads(row[name]) for name in kept if row[name] is not None}
+        return f"{_json({**row, **objects})}\n"
+
     with path.open("w", encoding="utf-8") as file:
-        yield lambda table: file.writelines(f"{_json(row)}\n" for row in table.to_pylist())
+        yield lambda table: file.writelines(map(line, table.to_pylist()))
 
 
 WRITERS: Mapping[str, Any] = {".parquet": _parquet, ".csv": _csv, ".jsonl": _jsonl}

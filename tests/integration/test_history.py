@@ -115,7 +115,7 @@ def _earlier(found):
 def test_a_pause_of_a_month_loses_nothing(enrichment, day):
     asked_day, prepared, waits, unanswered, in_the_pause, last = (*HISTORY[:4], "2026-11-20", "2026-12-05")
     declared(
-        enrichment, pack=enrichment.resources.declaration.pack.model_copy(update={"min_tokens": 4000}), lookback=30
+        enrichment, pack=enrichment.resources.declaration.pack.model_copy(update={"min_tokens": 1900}), lookback=30
     )
     for name in (asked_day, prepared):
         day(name, 5)

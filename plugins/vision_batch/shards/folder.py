@@ -39,11 +39,14 @@ class Waiting:
     """Describe a partition too small for a job of its own.
 
     :param since: when it began to wait.
+    :param tokens: what its counted items cost at most.
+    :param least_tokens: what they cost at least: they wait until that, with others', fills a job.
     """
 
     since: datetime
     items: int
     tokens: int
+    least_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class WorkFolder:
             for key, entry in record["shards"].items()
         }
         waiting = {
-            partition: Waiting(_time(entry["since"]), entry["items"], entry["tokens"])
+            partition: Waiting(**{**entry, "since": _time(entry["since"])})
             for partition, entry in record.get("waiting", {}).items()
         }
         unannounced = {

@@ -93,6 +93,7 @@ class _Claiming:
         self.made: dict[str, OpenShard] = {}
         self.waiting: Counter[str] = Counter()
         self._waiting_tokens: Counter[str] = Counter()
+        self._waiting_least: Counter[str] = Counter()
         self._led: set[str] = set()
 
     def see(self, shards: OpenShards) -> None:
@@ -105,14 +106,16 @@ class _Claiming:
     def change(self, found: OpenState) -> OpenState:
         """Return the state with the plan's shards in it."""
         self.see(found.shards)
-        self.made, self.waiting, self._waiting_tokens, self._led = {}, Counter(), Counter(), set()
+        self.made, self._led = {}, set()
+        self.waiting, self._waiting_tokens, self._waiting_least = Counter(), Counter(), Counter()
         self._tokens: list[list[int | None]] = []
         self._wait(self._free(self._planned.waiting))
         for items in self._planned.each_shard():
             free = self._free(items)
             leading = [item for item in free if not self._planned.rides(item)]
-            if is_below(leading, self._planned.floor_tokens):
-                self._wait(leading)  # what others have left of it
+            # A whole one was looked at by the plan, which may send it because it is full.
+            if len(free) < len(items) and is_below(leading, self._planned.floor_tokens):
+                self._wait(leading)
             elif leading:
                 self._make(free)
                 self._led.update(item.partition for item in leading)
@@ -150,6 +153,7 @@ class _Claiming:
         self.waiting.update(item.partition for item in items)
         for item in items:
             self._waiting_tokens[item.partition] += item.tokens or 0
+            self._waiting_least[item.partition] += item.least_tokens
 
     def _all_waiting(self, found: OpenState) -> dict[str, Waiting]:
         """Return the partitions that wait now: those that the plan knew nothing of, and the ones with items left."""
@@ -158,7 +162,7 @@ class _Claiming:
         for name in sorted({*self.waiting, *self._planned.left}):
             since = found.waiting[name].since if name in found.waiting else now
             count = self.waiting[name] + self._planned.left.get(name, 0)
-            waiting[name] = Waiting(since, count, self._waiting_tokens[name])
+            waiting[name] = Waiting(since, count, self._waiting_tokens[name], self._waiting_least[name])
         return waiting
 
     def _all_unannounced(self, found: OpenState) -> dict[str, Unannounced]:

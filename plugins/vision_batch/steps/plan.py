@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
@@ -15,7 +15,7 @@ from typing import Any
 
 from vision_batch.enrichment.candidates import Candidates, KeySet
 from vision_batch.enrichment.declaration import Declaration
-from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Turn, copies_in, take_turns
+from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Tokens, Turn, copies_in, take_turns
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.source import Item
 from vision_batch.enrichment.spending import Price, Verdict, price_of
@@ -85,7 +85,7 @@ class PlanFile:
     :param partitions: all that were looked at.
     :param own: those of them whose items make shards even if they were asked before: the run's, and those that waited.
     :param listed_at: when.
-    :param floor_tokens: a shard below it waits.
+    :param floor_tokens: a shard waits if it is not certain to cost so many.
     :param repair_alone: whether items of other partitions that are asked again make shards, too.
     """
 
@@ -244,7 +244,7 @@ def _collect(
     return listed, riders, repair_alone
 
 
-def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, int | None]:
+def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, Tokens | None]:
     from vision_batch.steps.price import tokens_of  # noqa: PLC0415 - heavy
 
     return tokens_of(resources, items)
@@ -317,7 +317,7 @@ class _Writer:
         """Return a shard with those who ride along in it, and what they cost."""
         boarded = self._riders.board(shard)
         tokens = _tokens(self._resources, [planned.item for planned in boarded])
-        return (*shard, *(replace(planned, tokens=tokens[planned.item.item_key]) for planned in boarded))
+        return (*shard, *(planned.costing(tokens[planned.item.item_key]) for planned in boarded))
 
     def _write(self, uri: str, shard: Shard) -> None:
         self._work.store.create(uri, items_to_parquet(list(map(_manifest_item, shard))))
@@ -340,4 +340,5 @@ def _manifest_item(planned: PlannedItem) -> ManifestItem:
         attempt=planned.attempt,
         variables=item.variables,
         tokens=planned.tokens,
+        least_tokens=planned.least_tokens,
     )

@@ -6,7 +6,14 @@ import pytest
 
 from vision_batch.errors import ImageRejected
 from vision_batch.images import deepseek, gemma, qwen
-from vision_batch.images.budget import Budget, fit, image_tokens, prompt_tokens, text_tokens_lower_bound, text_tokens_upper_bound
+from vision_batch.images.budget import (
+    Budget,
+    fit,
+    image_tokens,
+    prompt_tokens,
+    text_tokens_lower_bound,
+    text_tokens_upper_bound,
+)
 from vision_batch.models import MODELS, get_model
 
 SAMPLE = json.loads((Path(__file__).parent / "data" / "vision_tokens_sample.json").read_text(encoding="utf-8"))

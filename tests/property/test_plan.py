@@ -88,7 +88,10 @@ def test_every_item_is_accounted_for_within_the_limits(situation, limits, floor_
     assert Turn.LATER not in order or now == limits.max_shards_per_run
     for _, shard in turns:
         assert 1 <= len(shard) <= limits.max_rows_per_shard
-        assert bytes_of(shard) <= limits.max_bytes_per_shard or len({each.content or each.item.item_key for each in shard}) == 1
+        assert (
+            bytes_of(shard) <= limits.max_bytes_per_shard
+            or len({each.content or each.item.item_key for each in shard}) == 1
+        )
         for each in shard:
             assert each.attempt == next_attempt(each.item, settled.get(each.item.item_key), limits)
             assert each.item in items

@@ -133,7 +133,7 @@ def test_a_pause_of_a_month_loses_nothing(enrichment, day):
     a_month_passes(enrichment)
     day(in_the_pause, 2)
     day(last, 1)
-    assert tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since
     published = enrichment.run([last], "after the pause", flush=True)
 
     assert {row["status"] for row in enrichment.rows()} == {"answered"}

@@ -456,11 +456,17 @@ def test_the_janitor_asks_for_a_flush_when_a_day_has_waited_long_enough(enrichme
     packing(enrichment, 3000)
     enrichment.picture(DAYS[0], "a.png")
     enrichment.run(DAYS[:1])
-    assert (tidy(enrichment.resources).waiting_items, tidy(enrichment.resources).flush) == (1, False)
+    first = enrichment.resources.work().open_state().waiting[DAYS[0]].since
+    found = tidy(enrichment.resources)
+    assert (found.waiting_items, found.flush_since) == (1, None)
+    enrichment.picture(DAYS[1], "b.png", "blue")
+    enrichment.run(DAYS[1:])
     packing(enrichment, 3000, timedelta(microseconds=1))
-    assert tidy(enrichment.resources).flush
+    found = tidy(enrichment.resources)
+    assert (found.waiting_items, found.flush_since) == (2, first)
+    assert found.as_dict()["flush_since"] == first.isoformat()
     enrichment.flush(DAYS[0])
-    assert not tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since is None
 
 
 def told(enrichment, name, day=DAYS[0]):

@@ -1,6 +1,7 @@
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.definitions.mappedoperator import MappedOperator
@@ -8,6 +9,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from vision_batch.dag import build_dags
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.models import MODELS
+from vision_batch.operators.janitor import MOST_RUNS, flush_run_ids
 from vision_batch.operators.run import run_partitions
 
 
@@ -124,3 +126,12 @@ def test_a_run_is_about(include, context, partitions):
     path = include / "enrichments" / "photo_quality.yaml"
     declaration = load_declaration(path, include_folder=include, environ={})
     assert run_partitions(declaration, context) == partitions
+
+
+def test_runs_for_what_has_waited_are_named_after_the_moment_since_which_it_has():
+    moscow = datetime(2026, 11, 22, 3, 0, 12, tzinfo=ZoneInfo("Europe/Moscow"))
+    run_ids = flush_run_ids(moscow)
+    assert run_ids[:2] == ["flush__2026-11-22T00:00:12+00:00", "flush__2026-11-22T00:00:12+00:00__2"]
+    assert run_ids == flush_run_ids(moscow.astimezone(UTC))
+    assert len(set(run_ids)) == MOST_RUNS
+    assert not set(run_ids) & set(flush_run_ids(moscow + timedelta(microseconds=1)))

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import CONTEXT, ForkedEmulator
 from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("exploring", derandomize=False)
+# The same examples every time, so that a red build speaks of its change; `make explore` looks for new ones. No deadline:
+# how long an example takes says more about the machine than about the code.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("exploring", derandomize=False, deadline=None)
 settings.load_profile("repeatable")
+
+# What is forked has imported these: emulators, and the processes of tests/warehouse. One list counts for all.
+CONTEXT.set_forkserver_preload(["vision_batch.emulator.main", "loaders"])
 
 # Airflow reads these when it is first imported, which is before any fixture runs.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "VISION_BATCH_", "AI_STUDIO_"))]:
@@ -51,46 +54,68 @@ class RunningEmulator:
 
     state: Path
     options: tuple[str, ...] = ()
-    process: subprocess.Popen[str] | None = None
+    process: ForkedEmulator | None = None
     grpc: str = ""
     http: str = ""
 
     def start(self, *options: str) -> None:
         """Start it (again, on the same state) and prove that it is ours: its own line, and its health."""
         self.options = options or self.options
-        command = [sys.executable, "-m", "vision_batch.emulator", "--state", str(self.state), "--end-with-stdin"]
-        self.process = subprocess.Popen(
-            [*command, *self.options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        line = json.loads(self.process.stdout.readline())
+        self.process = ForkedEmulator(["--state", str(self.state), "--end-with-stdin", *self.options])
+        line = json.loads(self.process.first_line)
         self.grpc, self.http = line["grpc"], line["http"]
-        assert self._get("health")["status"] == "ok"
+        assert self._open("health")["status"] == "ok"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it by its process id and return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.stdin.close()
-        self.process.stdout.close()
-        return self.process.wait(timeout=20)
+        self.process.kill(number)
+        self.process.close_stdin()
+        return self.process.wait()
 
     def bill(self, *, rows: bool = False) -> list[dict[str, Any]]:
-        return self._get("bill?rows=1" if rows else "bill")["jobs"]
+        return self._open("bill?rows=1" if rows else "bill")["jobs"]
 
     def refused(self) -> list[dict[str, Any]]:
-        return self._get("log")["refused"]
+        return self._open("log")["refused"]
 
     def scenario(self, name: str, times: int | None = 1, **params: Any) -> None:
-        body = json.dumps({"name": name, "times": times, "params": params}).encode()
-        request = urllib.request.Request(f"{self.http}/_emulator/scenario", body)
-        _DIRECT.open(request, timeout=10).close()
+        self._open("scenario", {"name": name, "times": times, "params": params})
+
+    def clear(self, name: str = "") -> None:
+        """Forget all scenarios, or those of one name; what they held up goes on."""
+        self._open(f"scenario?name={name}" if name else "scenario", method="DELETE")
+
+    @contextmanager
+    def holding(self, status: str = "IN_PROGRESS") -> Iterator[None]:
+        """Let jobs that are made meanwhile come as far as a state and stay there."""
+        self.scenario("hold_job", times=None, status=status)
+        yield
+        self.clear("hold_job")
+
+    def freeze(self) -> None:
+        """Let its clock stand still."""
+        self._open("clock", {"frozen": True})
+
+    def resume(self) -> None:
+        """Let its clock go on."""
+        self._open("clock", {"frozen": False})
+
+    def advance(self, seconds: float) -> None:
+        """Let so much of its time pass at once."""
+        self._open("clock", {"advance": seconds})
+
+    def hanging(self, name: str) -> int:
+        """Give the number of calls that a scenario lets hang."""
+        return self._open("scenario")["hanging"].get(name, 0)
 
     def waiting(self) -> list[dict[str, Any]]:
         """Give the scenarios that still wait for their occasion."""
-        return self._get("scenario")["active"]
+        return self._open("scenario")["active"]
 
-    def _get(self, page: str) -> Any:
-        with _DIRECT.open(f"{self.http}/_emulator/{page}", timeout=10) as answer:
+    def _open(self, page: str, body: Any = None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.http}/_emulator/{page}", data, method=method)
+        with _DIRECT.open(request, timeout=60) as answer:
             return json.load(answer)
 
 

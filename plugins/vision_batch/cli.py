@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-#: Command, module whose ``run(argv)`` carries it out, and what it is for.
+#: Command, module whose ``run(argv)``, or the function behind the colon, carries it out, and what it is for.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("check", "vision_batch.enrichment.check", "check every declaration and say what is wrong, where"),
     ("tokens", "vision_batch.images.report", "show what images cost on the models, in tokens"),
-    ("plan", "vision_batch.steps.preview", "say what a run would ask and what that would cost"),
+    ("plan", "vision_batch.hooks.commands:plan", "say what a run would ask and what that would cost"),
     ("parse", "vision_batch.enrichment.parse_command", "tell how texts of a model would be read as answers"),
-    ("explain", "vision_batch.steps.explain", "say why a row is what it is, or why there is none"),
-    ("export", "vision_batch.steps.export", "write answers into a Parquet, CSV or JSONL file"),
+    ("explain", "vision_batch.hooks.commands:explain", "say why a row is what it is, or why there is none"),
+    ("export", "vision_batch.hooks.commands:export", "write answers into a Parquet, CSV or JSONL file"),
     ("connections", "vision_batch.hooks.connections", "try what declarations name: the service, storage, destinations"),
     ("emulator", "vision_batch.emulator.main", "run AI Studio's emulator on this machine"),
     ("demo", "vision_batch.demo.run", "run, start or stop the demonstration on this machine"),
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in known:
         print(f"vision-batch: there is no command {arguments[0]!r}\n\n{_usage()}", file=sys.stderr)  # noqa: T201
         return 2
-    run: Command = import_module(known[arguments[0]]).run
+    module, _, function = known[arguments[0]].partition(":")
+    run: Command = getattr(import_module(module), function or "run")
     return run(arguments[1:])
 
 

@@ -25,6 +25,7 @@ Whether a retry can help is a type::
     │   ├── TransferError             an upload or download broke
     │   │   └── UrlExpiredError       a presigned URL is no longer valid: ask for a new one
     │   ├── StaleWriteError           somebody else replaced the object first
+    │   ├── ShardVersionError         another version claimed the shard, and this worker cannot read with what
     │   └── DestinationBusyError      the warehouse is locked by another writer
     ├── ObjectMissingError            no such object in storage
     ├── ObjectChangedError            the object is not the version that was asked for
@@ -135,6 +136,10 @@ class UrlExpiredError(TransferError):
 
 class StaleWriteError(RetryableError):
     """Say that an object was replaced by somebody else first."""
+
+
+class ShardVersionError(RetryableError):
+    """Name the shard, the version that claimed it and this one, which cannot go on with it; another worker may."""
 
 
 class DestinationBusyError(RetryableError):

@@ -49,7 +49,7 @@ def run(tmp_path: Path, code: str, *words: str) -> dict:
         env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import httpx
@@ -15,8 +16,6 @@ from vision_batch.service.types import ServiceConfig
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 XCOM_BYTES = 64 * 1024
-#: Every worker can run this many tasks: for so long nothing else may be in a state that is looked for.
-HANGING_SECONDS = 8
 
 
 def eventually(cluster, look, *, seconds=240):
@@ -33,25 +32,37 @@ def select(cluster, sql, *given):
         return database.execute(sql, given).fetchall()
 
 
-def scenario(cluster, name, **params):
-    body = {"name": name, "times": 1, "params": params}
-    httpx.post(f"{cluster.emulator_url}/_emulator/scenario", json=body, trust_env=False).raise_for_status()
+@contextmanager
+def held_calls(cluster, method):
+    """Let calls of a method wait, give a function that counts them, and let them go on in the end."""
+    page = f"{cluster.emulator_url}/_emulator/scenario"
+    body = {"name": "hold_call", "times": None, "params": {"method": method}}
+    httpx.post(page, json=body, trust_env=False).raise_for_status()
+    yield lambda: emulator_says(cluster, "scenario")["hanging"].get("hold_call", 0)
+    httpx.delete(page, params={"name": "hold_call"}, trust_env=False).raise_for_status()
+
+
+@contextmanager
+def held_loads(cluster):
+    """Let nobody write answers, give a function that counts who waits for that, and let them in the end."""
+    with cluster.database() as database:
+        database.execute(f"lock table {TABLE} in share mode")
+        waiting = "select count(distinct pid) from pg_locks where not granted and locktype in ('relation', 'advisory')"
+        yield lambda: select(cluster, waiting)[0][0]
 
 
 def emulator_says(cluster, page):
     return httpx.get(f"{cluster.emulator_url}/_emulator/{page}", timeout=30, trust_env=False).json()
 
 
-def hanging(cluster, task_id):
-    """Give the worker on which a task of this kind has been running for a while."""
+def hanging(cluster, task_id, held):
+    """Give the worker of a running task of this kind, as soon as all that run are held up."""
     found = select(
         cluster,
-        "select hostname from task_instance where task_id = %s and state = 'running' "
-        "and start_date < now() - make_interval(secs => %s) order by start_date",
+        "select hostname from task_instance where task_id = %s and state = 'running' order by start_date",
         task_id,
-        HANGING_SECONDS,
     )
-    return found[0][0] if found else None
+    return found[0][0] if found and len(found) == held() else None
 
 
 def kill_and_return(cluster, worker):
@@ -82,12 +93,10 @@ def ended(cluster):
     """Run the backfill with everything that goes wrong; give the metadata database's size before it."""
     eventually(cluster, lambda: cluster.api.dag(DAG))
     before = metadata_bytes(cluster)
-    scenario(cluster, "failed_call", method="GetUploadDraftUrl", seconds=600)
-    cluster.api.backfill(DAG, *(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (DAYS[0], DAYS[-1])))
-    cluster.api.pause(DAG, paused=False)
-
-    worker = eventually(cluster, lambda: hanging(cluster, "shard.prepare"))
-    kill_and_return(cluster, worker)
+    with held_calls(cluster, "GetUploadDraftUrl") as held:
+        cluster.api.backfill(DAG, *(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (DAYS[0], DAYS[-1])))
+        cluster.api.pause(DAG, paused=False)
+        kill_and_return(cluster, eventually(cluster, lambda: hanging(cluster, "shard.prepare", held)))
 
     eventually(cluster, lambda: emulator_says(cluster, "bill")["jobs"])
     cluster.processes.stop("redis")
@@ -95,10 +104,8 @@ def ended(cluster):
     cluster.processes.kill("triggerer")
     cluster.processes.restart("triggerer")
 
-    with cluster.database() as database:
-        database.execute(f"lock table {TABLE} in share mode")
-        worker = eventually(cluster, lambda: hanging(cluster, "shard.load"))
-        kill_and_return(cluster, worker)
+    with held_loads(cluster) as held:
+        kill_and_return(cluster, eventually(cluster, lambda: hanging(cluster, "shard.load", held)))
     eventually(cluster, lambda: over(cluster), seconds=900)
     return before
 

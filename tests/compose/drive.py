@@ -79,6 +79,18 @@ def backfill(native: Native, api: AirflowApi, report: dict[str, Any]) -> None:
     )
 
 
+def ask(native: Native, report: dict[str, Any]) -> None:
+    """Run the commands of docs/deploy.md in a worker's container, as ``docker compose exec`` does."""
+    uri = f"s3://{native.settings['IMAGES_BUCKET']}/photos/{DAYS[0]}/red 1.png"
+    for words in (
+        ("plan", DAG, "--from", DAYS[0], "--to", DAYS[-1], "--json"),
+        ("explain", DAG, uri),
+        ("export", DAG, "--to", "/opt/airflow/answers.jsonl"),
+    ):
+        done = native.run("worker-1", ("vision-batch", *words))
+        report.setdefault("asked_by_hand", {})[words[0]] = [done.returncode, done.stdout, done.stderr[-3000:]]
+
+
 def look(native: Native, report: dict[str, Any]) -> None:
     """Write down what is in the databases, the storage and the bill."""
     password = native.settings["WAREHOUSE_PASSWORD"]
@@ -124,6 +136,7 @@ def main() -> None:
         bring_up(native, report)
         api = log_in(native, report)
         backfill(native, api, report)
+        ask(native, report)
         look(native, report)
     finally:
         native.processes.stop_all()

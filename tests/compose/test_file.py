@@ -21,11 +21,11 @@ PARTS = ("api-server", "scheduler", "dag-processor", "triggerer", "worker-1", "w
 
 def check_schema(path: Path) -> subprocess.CompletedProcess[str]:
     words = ("-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path))
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200, check=False)
 
 
 def make_env(folder: Path, project: Path) -> dict[str, str]:
-    subprocess.run([sys.executable, str(project / "deploy" / "make_env.py"), str(folder)], check=True, timeout=30)
+    subprocess.run([sys.executable, str(project / "deploy" / "make_env.py"), str(folder)], check=True, timeout=200)
     return read_settings(folder / ".env")
 
 

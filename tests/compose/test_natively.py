@@ -76,6 +76,20 @@ def test_a_backfill_runs_on_both_workers_and_every_row_is_there_once(report):
     assert set(report["asked"].values()) == {1}
 
 
+def test_commands_in_a_workers_container_reach_what_its_tasks_do(report):
+    said = report["asked_by_hand"]
+    assert [code for code, *_ in said.values()] == [0, 0, 0], said
+    rows = len(DAYS) * len(COLOURS)
+    assert (json.loads(said["plan"][1])["settled"], json.loads(said["plan"][1])["planned"]) == (rows, 0)
+    assert "  The source has it: " in said["explain"][1]
+    assert said["export"][1] == f"{rows} answers of product-photos in /opt/airflow/answers.jsonl\n"
+    for words in (
+        "storage from Airflow's connection 'aws_default'",
+        "destination from Airflow's connection 'warehouse'",
+    ):
+        assert words in said["plan"][2]
+
+
 def test_neither_database_lets_the_others_role_in(report):
     assert "permission denied for database" in report["warehouse_in_airflow"]
     assert "permission denied for database" in report["airflow_in_warehouse"]

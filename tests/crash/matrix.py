@@ -35,9 +35,9 @@ CRASH_POINTS = (
 
 #: Points inside of calls, where the process is killed from outside while the emulator lets it hang.
 HANGING_POINTS = {
-    "while_asking_for_the_upload_url": ("failed_call", {"method": "GetUploadDraftUrl", "seconds": 3600}),
-    "while_starting_the_validation": ("failed_call", {"method": "Validate", "seconds": 3600}),
-    "after_the_job_was_made_before_the_reply": ("reply_lost", {"how": "hang", "seconds": 3600}),
+    "while_asking_for_the_upload_url": ("failed_call", {"method": "GetUploadDraftUrl", "how": "hang"}),
+    "while_starting_the_validation": ("failed_call", {"method": "Validate", "how": "hang"}),
+    "after_the_job_was_made_before_the_reply": ("reply_lost", {"how": "hang"}),
 }
 
 POINTS = (*CRASH_POINTS, *HANGING_POINTS)
@@ -54,7 +54,8 @@ def crash(lab: Lab, point: str) -> None:
     pid = lab.workers.start(lab.order("first"))
     lab.until(lambda: not lab.emulator.waiting())
     kill(pid)
-    assert lab.workers.status(pid) == KILLED
+    assert lab.ended(pid) == KILLED
+    lab.emulator.clear(scenario)
 
 
 def retry(lab: Lab) -> list[int]:

@@ -17,11 +17,12 @@ import sys
 import time
 import traceback
 from collections import defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import TaskDeferred
 
 from vision_batch.enrichment.declaration import Declaration
@@ -39,9 +40,10 @@ STEPS = ("claim", "clean", "load", "plan", "prepare", "publish", "submit")
 for _heavy in ("service.client", "warehouse.duckdb", *(f"steps.{step}" for step in STEPS)):
     import_module(f"vision_batch.{_heavy}")  # once, before the forks
 
-#: Nothing races these triggers, and nobody waits for minutes.
+#: Nothing races these triggers, and nobody waits for minutes: whoever shall look again later looks soon, and again.
 trigger_module.SCHEDULER_LAG_SECONDS = 0.02
-RETRIES, RETRY_SECONDS = 60, 0.1
+SOON = timedelta(seconds=0.1)
+RETRIES, RETRY_SECONDS = 600, 0.1
 
 
 class Run:
@@ -162,6 +164,9 @@ class _Instances:
 
 
 async def _first_event(trigger: Any) -> Any:
+    if isinstance(trigger, DateTimeTrigger):
+        await asyncio.sleep(SOON.total_seconds())
+        trigger = DateTimeTrigger(moment=min(trigger.moment, datetime.now(UTC)))
     async for event in trigger.run():
         return event.payload
     raise AssertionError("the trigger ended without an event")
@@ -170,15 +175,9 @@ async def _first_event(trigger: Any) -> Any:
 def _declaration(order: dict[str, Any]) -> Declaration:
     path = Path(order["declaration"])
     declaration = load_declaration(path, include_folder=path.parents[1], environ=os.environ)
-    limits = declaration.limits.model_copy(
-        update={"settle": timedelta(seconds=order.get("settle_seconds", 0.6)), **_times(order)}
-    )
-    return declaration.model_copy(update={"limits": limits})
-
-
-def _times(order: dict[str, Any]) -> dict[str, timedelta]:
-    adopt = order.get("adopt_after_seconds")
-    return {} if adopt is None else {"adopt_after": timedelta(seconds=adopt)}
+    given = {name: order.get(f"{name}_seconds") for name in ("settle", "adopt_after")}
+    times = {name: timedelta(seconds=seconds) for name, seconds in given.items() if seconds is not None}
+    return declaration.model_copy(update={"limits": declaration.limits.model_copy(update=times)})
 
 
 def start(order: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from vision_batch.emulator.settings import QUOTAS
 
 def run(*options):
     command = [sys.executable, "-m", "vision_batch.emulator", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_scenario_that_cannot_be_understood(running, body, message):
 
 def test_the_documentation_names_every_option_quota_page_and_scenario(project):
     text = (project / "docs" / "emulator.md").read_text(encoding="utf-8")
-    pages = {route.path for route in ControlHttp(None).routes()}
+    pages = {route.path for route in ControlHttp(None, None).routes()}
     options = {option for action in _parser()._actions for option in action.option_strings} - {"-h", "--help"}
     assert [each for each in (*options, *QUOTAS, *pages) if each not in text] == []
     rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
@@ -133,8 +133,8 @@ def test_the_documentation_names_every_option_quota_page_and_scenario(project):
 
 
 def test_it_ends_with_its_standard_input_and_by_a_signal(emulator):
-    for end in (lambda each: each.stop(), lambda each: each.process.stdin.close()):
+    for end in (lambda each: each.stop(), lambda each: each.process.close_stdin()):
         started = emulator()
         end(started)
-        assert started.process.wait(timeout=10) == 0
+        assert started.process.wait() == 0
         started.stop()

@@ -16,6 +16,7 @@ from yandex.cloud.ai.dataset.v1.dataset_service_pb2_grpc import DatasetServiceSt
 
 from vision_batch.emulator.presign import BadUrlError, Signer
 from vision_batch.service.range_file import RangeFile
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.result_files import read_result_file
 from vision_batch.service.rows import request_line
 
@@ -25,7 +26,7 @@ KNOWN = {"authorization": "Api-Key any", "x_data_logging_enabled": "false"}
 
 @pytest.fixture
 def http():
-    with httpx.Client(trust_env=False, timeout=20) as client:
+    with httpx.Client(trust_env=False, timeout=100) as client:
         yield client
 
 
@@ -176,14 +177,14 @@ class TestDownloads:
         session, dataset_id = large
         [file] = session.client.result_files(dataset_id)
         with urllib3.PoolManager(retries=False) as http, RangeFile(http, lambda: file.url, name="it") as opened:
-            rows = [row for batch in read_result_file(opened, "it", with_images=False) for row in batch.to_pylist()]
+            rows = [row for batch in read_result_file(opened, "it", hashing=None) for row in batch.to_pylist()]
             assert opened.fetched_bytes * 50 < opened.size
         assert [row["text"] for row in rows] == [f"Which, {number}?" for number in range(30)]
 
     def test_a_url_that_expires_between_two_ranges(self, large):
         session, dataset_id = large
         session.emulator.scenario("expired_url", times=2, on="download", after=2)
-        assert len(session.rows(dataset_id, with_images=True)) == 30
+        assert len(session.rows(dataset_id, hashing=RequestHash.new())) == 30
 
     def test_what_came_before_a_cut_is_not_fetched_again(self, large, url, http):
         session, _ = large

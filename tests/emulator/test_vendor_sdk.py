@@ -13,14 +13,14 @@ from yandex_ai_studio_sdk import AIStudio
 from yandex_ai_studio_sdk.exceptions import AioRpcError, DatasetValidationError
 
 TEXT, VL = "TextToTextGenerationRequest", "ImageTextToTextGenerationRequest"
-QUICK = {"poll_interval": 0.05, "poll_timeout": 30}
+QUICK = {"poll_interval": 0.05, "poll_timeout": 120}
 CHUNK = 5 * 1024**2
 
 
 @pytest.fixture(scope="module")
 def running(emulators):
     many = [f"--quota={name}=1000" for name in ("jobs_per_hour", "jobs_per_day", "datasets")]
-    return emulators(*many, speed=500)
+    return emulators(*many, speed=2000)
 
 
 @pytest.fixture
@@ -100,9 +100,10 @@ def with_absent(message):
 def test_a_job_from_submit_to_delete(sdk, running, draft, task_type):
     rows = drawn(task_type, 3)
     source = draft(task_type, rows).upload(**QUICK)
-    operation = sdk.models.completions("gemma-3-12b-it").batch.run_deferred(source)
-    assert re.fullmatch(r"fbi[0-9a-v]{17}", operation.id)
-    assert operation.get_status().is_running
+    with running.holding():
+        operation = sdk.models.completions("gemma-3-12b-it").batch.run_deferred(source)
+        assert re.fullmatch(r"fbi[0-9a-v]{17}", operation.id)
+        assert operation.get_status().is_running
     result = operation.wait(**QUICK)
     assert (operation.get_status().name, result.status.name) == ("COMPLETED", "READY")
     assert result.task_type == task_type.removesuffix("Request")
@@ -128,8 +129,10 @@ def test_a_job_from_submit_to_delete(sdk, running, draft, task_type):
 
 
 def test_cancel(sdk, running, draft):
-    operation = sdk.models.completions("gemma-3-12b-it").batch.run_deferred(draft(TEXT, drawn(TEXT, 1)).upload(**QUICK))
-    operation.cancel()
+    source = draft(TEXT, drawn(TEXT, 1)).upload(**QUICK)
+    with running.holding():
+        operation = sdk.models.completions("gemma-3-12b-it").batch.run_deferred(source)
+        operation.cancel()
     with pytest.raises(RuntimeError, match="unset result_dataset_id"):
         operation.wait(**QUICK)
     assert operation.get_status().name == "CANCELED"

@@ -13,7 +13,7 @@ from vision_batch.steps.clean import clean
 from vision_batch.steps.load import load
 from vision_batch.steps.plan import plan
 from vision_batch.steps.prepare import finish_prepare, prepare
-from vision_batch.steps.publish import publish
+from vision_batch.steps.publish import publish as _publish
 from vision_batch.steps.resources import Resources
 from vision_batch.steps.submit import Asked, submit
 
@@ -71,13 +71,13 @@ class Enrichment:
     def flush(self, *days):
         return self.run(days, "flush", flush=True)
 
-    def run(self, days=DAYS, run_id="run", *, flush=False):
+    def run(self, days=DAYS, run_id="run", *, flush=False, publish=True):
         keys = claim(self.resources, plan(self.resources, days, flush=flush).uri, days, run_id).shards
         for key in keys:
             self.ask(key)
             load(self.resources, key, run_id)
             assert clean(self.resources, key).closed
-        return publish(self.resources, days, keys, run_id)
+        return _publish(self.resources, days, keys, run_id) if publish else None
 
     def rows(self, columns="*"):
         with duckdb.connect(f"{self.folder}/warehouse.duckdb", read_only=True) as db:

@@ -1,6 +1,7 @@
 """``airflow connections test`` finds a connection wherever Airflow keeps it, and says what is wrong with it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -43,6 +44,30 @@ def test_a_connection_that_was_made_in_the_user_interface(stack):
     stack.api.call("POST", "/connections", body=body)
     code, said = tried(stack, "from_ui")
     assert (code, "Connection success!" in said) == (0, True), said
+
+
+def test_the_command_line_finds_what_was_made_in_the_user_interface(stack, project, tmp_path):
+    include = tmp_path / "include"
+    shutil.copytree(project / "include", include)
+    path = include / "enrichments" / "photo_quality.yaml"
+    path.write_text(path.read_text().replace("ai_studio_default", "with_a_price"))
+    record = {"connection_id": "with_a_price", "conn_type": "ai_studio", "extra": json.dumps({"unit_price": "0.2"})}
+    stack.api.call("POST", "/connections", body=record)
+    done = subprocess.run(
+        [sys.executable, "-m", "vision_batch.cli", "plan", "photo-quality", "--include", include, "--json"],
+        env={
+            **stack.environ,
+            "VISION_BATCH_WORK": f"file://{tmp_path}/work",
+            "VISION_BATCH_WAREHOUSE": f"{tmp_path}/w",
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["price"]["money"] is not None
+    assert "window and unit price from Airflow's connection 'with_a_price'" in done.stderr
 
 
 def test_a_connection_of_a_secrets_backend(stack, tmp_path):

@@ -92,20 +92,13 @@ def test_renamed_and_copied_images_cost_nothing_and_overwritten_ones_are_exactly
 
 
 def a_month_passes(enrichment):
-    """Let all times in the work folder be a month ago, and as much time pass at the service."""
+    """Let all times in the work folder be a month ago, and a month pass at the service."""
     for path in (enrichment.folder / "work").rglob("*"):
         if path.suffix == ".json":
             path.write_text(re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", _earlier, path.read_text()))
         if path.is_file():
             os.utime(path, (time.time() - MONTH.total_seconds(),) * 2)
-    enrichment.emulator.stop()
-    ports = [where.rsplit(":", 1)[1] for where in (enrichment.emulator.grpc, enrichment.emulator.http)]
-    options = ("--api-key", enrichment.config.api_key, "--folder", enrichment.config.folder_id)
-    places = ("--grpc-port", ports[0], "--http-port", ports[1])
-    enrichment.emulator.start("--speed", "1000000", *options, *places)
-    time.sleep(3)
-    enrichment.emulator.stop()
-    enrichment.emulator.start("--speed", "3000", *options, *places)
+    enrichment.emulator.advance(MONTH.total_seconds())
 
 
 def _earlier(found):

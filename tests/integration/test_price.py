@@ -125,7 +125,10 @@ def test_the_command_line_says_what_a_run_would_cost_and_asks_nothing(
     words = ["photo-quality", "--include", str(project / "include"), "--from", DAY, "--unit-price", "0.2"]
     assert run(words) == 0
     told = capsys.readouterr().out
-    assert "13 would be asked of Gemma 3 12B in 1 jobs; 3 of them cannot be sent" in told
+    assert (
+        "13 would be asked of Gemma 3 12B in 1 jobs; 3 of them cannot be sent, 0 are copies of others in their job"
+        in told
+    )
     assert "billed 200,000" in told
     assert "200 units, 40 at your price" in told
 

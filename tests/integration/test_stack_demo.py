@@ -66,7 +66,8 @@ def test_an_interrupted_demo_leaves_nothing_running(folder):
         for line in process.stdout:
             if "Backfill of" in line:
                 break
-        time.sleep(5)
+        while not list(folder.rglob("attempt-1.json")) and process.poll() is None:
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         process.stdout.read()
     assert process.returncode == 130

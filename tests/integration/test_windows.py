@@ -95,9 +95,9 @@ def whole_run(declaration: Declaration, emulator, windows=None) -> tuple[list[Re
     resources = Resources(declaration, config)
     [key] = claim(resources, plan(resources, (DAY,)).uri, (DAY,), "run").shards
     validating = prepare(resources, key)
-    uploaded = list(counted(emulator.state / "datasets" / validating.dataset_id, resources.model.family))
     while finish_prepare(resources, key, validating) is None:
         time.sleep(0.05)
+    uploaded = list(counted(emulator.state / "datasets" / validating.dataset_id, resources.model.family))
     asked = submit(resources, key)
     assert isinstance(asked, Asked)
     with resources.service() as service:
@@ -110,11 +110,7 @@ def whole_run(declaration: Declaration, emulator, windows=None) -> tuple[list[Re
 
 
 def counted(folder: Path, family: str) -> Iterator[Request]:
-    """Count each row of an upload, once the service has read it, by the emulator's formulas from decoded pixels."""
-    deadline = time.monotonic() + 30
-    while not (folder / "rows.idx").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    """Count each row of an upload that the service has read, by the emulator's formulas from decoded pixels."""
     rows = Rows(folder, VL_REQUEST)
     for number in range(len(rows)):
         row = rows[number]
@@ -137,9 +133,11 @@ def test_every_request_of_a_run_is_within_the_models_window(declared, running, m
     assert max(request.tokens(answer) for request in uploaded) <= 4096
     assert statuses == {"answered": len(SIZES)}  # the emulator refuses a row that is longer than the window
     with duckdb.connect(resources.declaration.destination.path, read_only=True) as db:
-        estimates = db.sql("select estimated_tokens from enrichment.photo_quality order by image_uri").fetchall()
-    for request, (estimate,) in zip(uploaded, estimates, strict=True):
-        assert request.tokens(0) <= estimate
+        estimates = db.sql(
+            "select estimated_tokens, raw_text from enrichment.photo_quality order by image_uri"
+        ).fetchall()
+    for request, (estimate, text) in zip(uploaded, estimates, strict=True):
+        assert request.tokens(text_tokens(text)) <= estimate
 
 
 @pytest.mark.parametrize(

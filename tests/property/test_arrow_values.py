@@ -6,11 +6,12 @@ import json
 
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_batch.service.arrow_values import LONG_BYTES, python_values
-from vision_batch.service.rows import request_hash
+from vision_batch.service.arrow_values import python_values
+from vision_batch.service.request_hash import LONG_BYTES, RequestHash
 
 NAMES = st.text(alphabet='azя"\\ ', min_size=1, max_size=4)
 LONG = LONG_BYTES * 3 // 4 + 1
@@ -63,22 +64,29 @@ def plain(value):
     """Replace views by the texts that they show."""
     if isinstance(value, memoryview):
         assert len(value) > LONG_BYTES
-        return str(value, "ascii")
+        return str(value, "utf-8")
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list) else value
 
 
-def of_definition(request):
-    """Hash a request as ``request_hash`` is defined."""
+KEY = bytes(range(16))
+HASHES = (RequestHash(None), RequestHash(KEY))
+
+
+def of_definition(hashing, request):
+    """Hash a request as a hash is defined."""
 
     def normal(value):
         if isinstance(value, dict):
             return {name: normal(each) for name, each in value.items() if each is not None}
+        if isinstance(value, str) and hashing.key and len(text := value.encode()) > LONG_BYTES:
+            return AESGCM(hashing.key).encrypt(bytes(12), b"", text).hex()
         return [normal(each) for each in value] if isinstance(value, list | tuple) else value
 
     whole = json.dumps(normal(request), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    digest = hashlib.sha256(whole.encode()).hexdigest()
+    return f"{hashing.key.hex()}:{digest}" if hashing.key else digest
 
 
 @settings(deadline=None)
@@ -86,7 +94,8 @@ def of_definition(request):
 def test_values_and_hashes_are_those_of_arrows_own(array):
     expected, found = array.to_pylist(), python_values(array)
     assert repr(list(map(plain, found))) == repr(expected)  # by repr, for which NaN is NaN
-    assert [request_hash([each]) for each in found] == [of_definition([each]) for each in expected]
+    for hashing in HASHES:
+        assert [hashing.of([each]) for each in found] == [of_definition(hashing, [each]) for each in expected]
 
 
 JSON = st.recursive(
@@ -99,11 +108,13 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(JSON)
 def test_the_hash_of_any_json_is_as_defined(value):
-    assert request_hash([value]) == of_definition([value])
+    for hashing in HASHES:
+        assert hashing.of([value]) == of_definition(hashing, [value])
 
 
 @pytest.mark.parametrize("null_images", [False, True])
-def test_long_base64_is_not_copied(null_images):
+def test_long_texts_are_not_copied(null_images):
     image = base64.b64encode(bytes(LONG)).decode()
     array = pa.array([image, None if null_images else image, "short", "я" * LONG])
-    assert list(map(type, python_values(array))) == [memoryview, type(None) if null_images else memoryview, str, str]
+    view = memoryview
+    assert list(map(type, python_values(array))) == [view, type(None) if null_images else view, str, view]

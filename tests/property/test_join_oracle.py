@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_batch.service.join import ResultRow, SentRequest, join, marker_line
-from vision_batch.service.rows import request_hash
+from vision_batch.service.request_hash import RequestHash
+
+request_hash = RequestHash(bytes(16)).of
 
 TEXTS = st.text(alphabet="abж \n[]ref:0", max_size=12)
-IMAGES = st.text(alphabet="AB", max_size=3)
+IMAGES = st.text(alphabet="AB", max_size=3).map(lambda text: text * 2000)
 
 
 def whole(text: str, image: str) -> list[dict]:

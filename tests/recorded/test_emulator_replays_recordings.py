@@ -4,7 +4,6 @@ import importlib
 import io
 import json
 import re
-import time
 from pathlib import Path
 
 import grpc
@@ -21,8 +20,8 @@ from yandex.cloud.ai.foundation_models.v1.text_generation.text_generation_servic
 from yandex.cloud.endpoint.api_endpoint_service_pb2_grpc import ApiEndpointServiceStub
 from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 
-#: The shortest recorded state, CREATED, then lasts 190 ms.
-SPEED = 40
+#: Of the emulator's seconds, so many pass between two looks; the shortest recorded state, CREATED, lasts 7.5.
+STEP_SECONDS = 1
 NAMES = ["batch_text_run", "dataset_upload_and_read"]
 DATA = Path(__file__).parent / "data"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -84,9 +83,10 @@ def map_shapes(messages):
 class Replay:
     """Send recorded requests with the ids that the emulator has given in place of the recorded ones."""
 
-    def __init__(self, address, name):
-        self.channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
-        self.storage = httpx.Client(trust_env=False, timeout=30)
+    def __init__(self, emulator, name):
+        self.emulator = emulator
+        self.channel = grpc.insecure_channel(emulator.grpc, options=[("grpc.enable_http_proxy", 0)])
+        self.storage = httpx.Client(trust_env=False, timeout=100)
         self.interactions = interactions_of(name)
         self.http = yaml.safe_load((DATA / f"{name}.http.yaml").read_text())["interactions"]
         self.ids = {}
@@ -110,7 +110,7 @@ class Replay:
     def send(self, number):
         interaction = self.interactions[number]
         method = self.method(interaction["request"]["cls"])
-        reply = method(self.request(interaction["request"]), metadata=METADATA, timeout=20)
+        reply = method(self.request(interaction["request"]), metadata=METADATA, timeout=100)
         assert type(reply) is self.message_type(interaction["response"])
         return MessageToDict(reply)
 
@@ -149,12 +149,11 @@ class Replay:
                 self.get(found[-1]["downloadUrls"][0]["url"])
 
     def poll(self, number, last):
-        replies, deadline = [], time.monotonic() + 60
-        while not replies or shape(replies[-1]) != last:
-            assert time.monotonic() < deadline, f"waiting for {last}, found {shape(replies[-1])}"
+        replies = [self.send(number)]
+        while shape(replies[-1]) != last:
+            assert len(replies) < 600, f"waiting for {last}, found {shape(replies[-1])}"
+            self.emulator.advance(STEP_SECONDS)
             replies.append(self.send(number))
-            if shape(replies[-1]) != last:
-                time.sleep(0.03)
         return replies
 
     @staticmethod
@@ -217,7 +216,9 @@ def replay(emulator):
     opened = []
 
     def start(name):
-        opened.append(Replay(emulator(speed=SPEED).grpc, name))
+        running = emulator()
+        running.freeze()
+        opened.append(Replay(running, name))
         return opened[-1]
 
     yield start

@@ -96,7 +96,7 @@ def config(grpc_service: GrpcService) -> ServiceConfig:
 @pytest.fixture
 def retries() -> ReadRetries:
     """Quick ones."""
-    return ReadRetries(attempts=3, total_seconds=10, call_seconds=5, wait_initial_seconds=0.01, wait_max_seconds=0.02)
+    return ReadRetries(attempts=3, total_seconds=100, call_seconds=50, wait_initial_seconds=0.01, wait_max_seconds=0.02)
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,8 @@ from vision_batch.dag import build_dags
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.models import MODELS
 from vision_batch.operators.janitor import MOST_RUNS, flush_run_ids
-from vision_batch.operators.run import run_partitions
+from vision_batch.operators.run import folded, run_partitions, unfolded
+from vision_batch.steps.publish import Published
 
 
 @pytest.fixture
@@ -102,6 +104,40 @@ def test_a_missing_prompt_file_is_told_in_the_dag(include):
     (include / "prompts" / "photo_quality.md").unlink()
     [broken] = build_dags(include, environ={}).values()
     assert "photo_quality.md" in broken.doc_md
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "schedule", "key_format"),
+    [
+        ("2026-11-22", "2026-11-22", "0 0 * * *", "%Y-%m-%d"),
+        ("2020-01-01", "2029-12-31", "0 3 * * *", "%Y-%m-%d"),
+        ("2026-01-01T00", "2026-12-31T23", "0 * * * *", "%Y-%m-%dT%H"),
+    ],
+)
+def test_the_partitions_of_a_range_are_passed_on_as_its_ends(include, first, last, schedule, key_format):
+    path = include / "enrichments" / "photo_quality.yaml"
+    declaration = load_declaration(path, include_folder=include, environ={})
+    source = declaration.source.model_copy(update={"partition_format": key_format})
+    declaration = declaration.model_copy(update={"schedule": schedule, "source": source, "timezone": "UTC"})
+    partitions = run_partitions(declaration, {"params": {"partition_from": first, "partition_to": last}})
+    assert (partitions[0], partitions[-1]) == (first, last)
+    assert unfolded(declaration, folded(partitions)) == partitions
+
+
+def test_what_a_run_over_ten_years_tells_fits_into_an_xcom():
+    statuses = dict.fromkeys(("answered", "failed", "invalid", "missing", "rejected"), 1234)
+    days = {
+        f"{year}-{month:02}-{day:02}": statuses
+        for year in range(2016, 2027)
+        for month in range(1, 13)
+        for day in range(1, 29)
+    }
+    published = Published(days, dict.fromkeys(days, 1), days, dict.fromkeys(days, "x" * 20), dict.fromkeys(days, 1))
+    for told in (published.event(), published.as_dict()):
+        assert len(json.dumps(told)) < 64_000
+        assert told["rows"] == 5 * 1234 * len(days)
+        assert max(told["partitions"]) == "2026-12-28"
+        assert len(told["partitions"]) + told["more_partitions"] == len(days)
 
 
 class Run:

@@ -77,7 +77,7 @@ for number in range(int(sys.argv[2]), 12, 3):
 """
     children = [child(code, path, first) for first in range(3)]
     for each in children:
-        _, problems = each.communicate(timeout=60)
+        _, problems = each.communicate(timeout=250)
         assert each.returncode == 0, problems
     # Batch n holds the first 100 * (12 - n) keys and is newer than n - 1.
     assert rows(path) == [(str(key), str(11 - key // 100)) for key in range(1200)]
@@ -94,10 +94,8 @@ def test_a_file_that_stays_locked_is_named_with_its_holder(child, tmp_path):
     path = tmp_path / "w.duckdb"
     holder = child("import duckdb\ndb = duckdb.connect(sys.argv[1])\nprint('open', flush=True)\nsys.stdin.read()", path)
     holder.stdout.readline()
-    began = time.monotonic()
     with pytest.raises(DestinationBusyError, match=rf"w.duckdb could not be opened within 0.3 s; .*PID {holder.pid}"):
         DuckDBWarehouse(str(path), busy_timeout_seconds=0.3).ensure_table(SPEC)
-    assert time.monotonic() - began < 5
 
 
 def test_a_lock_that_is_given_back_is_waited_for(child, tmp_path):
@@ -113,10 +111,9 @@ def test_a_lock_that_is_given_back_is_waited_for(child, tmp_path):
 def test_a_file_that_is_no_database_fails_at_once(tmp_path):
     path = tmp_path / "w.duckdb"
     path.write_text("not a database " * 1000)
-    began = time.monotonic()
+    longer_than_a_test_may_take = 3600
     with pytest.raises(duckdb.IOException, match="not a valid DuckDB database"):
-        DuckDBWarehouse(str(path)).ensure_table(SPEC)
-    assert time.monotonic() - began < 5
+        DuckDBWarehouse(str(path), busy_timeout_seconds=longer_than_a_test_may_take).ensure_table(SPEC)
 
 
 def test_a_process_killed_before_its_commit_leaves_nothing(child, tmp_path):
@@ -133,7 +130,7 @@ module._transaction = never_committed
 warehouse.load(spec, batch(2, range(500, 5000)))
 """
     killed = child(code, path)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=250)
     assert killed.returncode == -signal.SIGKILL
     assert rows(path) == before
     load(path, 2, range(500, 5000))

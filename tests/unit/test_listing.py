@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -161,6 +162,20 @@ VALUES = {
 def test_a_value_that_cannot_be_asked_with_is_named_with_item_and_variable(folder, value, said):
     found = error(folder, f"uri,sku,name\n@a.jpg,A1,{value}\n", key_column="sku", variables={"product": "name"})
     assert found == f"@lists/{DAY}.csv, row 1, item 'A1', variable 'product': {said}"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_list_without_rows_is_empty_only_if_it_is_a_list(folder, kind):
+    def empty(*names):
+        if kind == "csv":
+            return ",".join(names) + "\n"
+        sink = io.BytesIO()
+        pq.write_table(pa.table({name: pa.array([], pa.string()) for name in names}), sink)
+        return sink.getvalue()
+
+    assert listed(folder, empty("uri", "more"), name=f"{{partition}}.{kind}") == []
+    with pytest.raises(InputError, match=r"there is no column 'uri'; did you mean 'url'\?"):
+        listed(folder, empty("url"), name=f"{{partition}}.{kind}")
 
 
 def test_two_items_may_not_have_one_key(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import date
 
 import pytest
@@ -309,10 +308,9 @@ def test_reasons_can_be_stored():
         '{"kind": ' + "1 " * 99_000 + "}",
     ],
 )
+@pytest.mark.timeout(100)  # for half a second of work; what is not linear takes much longer
 def test_texts_of_models_that_run_wild_take_no_time(text):
-    began = time.process_time()
     parse_answer(schema(**KIND, marks={"type": "list", "items": "number"}), text)
-    assert time.process_time() - began < 5
 
 
 LABEL = {

@@ -24,7 +24,7 @@ from vision_batch.service.storage import StorageRetries
 from vision_batch.service.transfer import put_file
 from vision_batch.steps.partitions import partitions_between
 
-QUICK = StorageRetries(attempts=2, total_seconds=5, wait_initial_seconds=0.01, wait_max_seconds=0.02)
+QUICK = StorageRetries(attempts=2, total_seconds=200, wait_initial_seconds=0.01, wait_max_seconds=0.02)
 ELSEWHERE = {"Location": "http://169.254.169.254/latest/meta-data/"}
 
 
@@ -53,7 +53,7 @@ async def test_an_upload_follows_no_redirect(storage, tmp_path):
 
 def test_a_download_follows_no_redirect(storage):
     storage.before = to_elsewhere
-    with urllib3.PoolManager(timeout=10, retries=False) as http, pytest.raises(TransferError, match="302"):
+    with urllib3.PoolManager(timeout=100, retries=False) as http, pytest.raises(TransferError, match="302"):
         RangeFile(http, lambda: storage.url("file"), name="a file", retries=QUICK).read(1)
     assert len(storage.requests) == 1
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -146,13 +146,11 @@ class TestEndpoints:
             await client.list_jobs()
 
     async def test_an_unreachable_one_is_told_soon_and_clearly(self, free_address, retries):
-        """No attempt waits for its deadline; the usual five attempts take nine seconds."""
+        """No attempt waits for its deadline, which comes after the test's own time."""
         config = ServiceConfig("f", api_key="key", endpoint=free_address, tls=False)
-        begun = time.monotonic()
-        async with AIStudioClient(config, retries=retries) as client:
+        async with AIStudioClient(config, retries=replace(retries, call_seconds=3600)) as client:
             with pytest.raises(ServiceUnavailableError) as raised:
                 await client.list_jobs()
-        assert time.monotonic() - begun < 3
         for words in (free_address, "UNAVAILABLE", "refused", "whether it speaks plaintext", "try again later"):
             assert words in str(raised.value)
 

@@ -11,20 +11,29 @@ import pytest
 import urllib3
 
 from vision_batch.errors import FinalError, TransferError, UrlExpiredError
-from vision_batch.service.range_file import BLOCK_BYTES, KEPT_BLOCKS, TAIL_BYTES, RangeFile
+from vision_batch.service import range_file, result_files
+from vision_batch.service.range_file import (
+    AHEAD,
+    BLOCK_BYTES,
+    GAP_BYTES,
+    KEPT_BYTES,
+    TAIL_BYTES,
+    WHOLE_BYTES,
+    RangeFile,
+)
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.result_files import read_result_file, read_result_files
-from vision_batch.service.rows import request_hash
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
 
-QUICK = StorageRetries(attempts=3, total_seconds=10, wait_initial_seconds=0.01, wait_max_seconds=0.02)
+QUICK = StorageRetries(attempts=3, total_seconds=200, wait_initial_seconds=0.01, wait_max_seconds=0.02)
 MIB = 1024**2
 BODY = hashlib.shake_256(b"body").digest(BLOCK_BYTES + MIB + 123)
 
 
 @pytest.fixture
 def http():
-    with urllib3.PoolManager(timeout=10, retries=False) as client:
+    with urllib3.PoolManager(timeout=100, retries=False) as client:
         yield client
 
 
@@ -92,11 +101,50 @@ def test_a_file_smaller_than_its_tail_is_one_request(opened, storage):
 
 
 def test_few_blocks_are_kept(opened):
-    body = bytes((KEPT_BLOCKS + 9) * BLOCK_BYTES)
+    body = bytes(KEPT_BYTES + WHOLE_BYTES)
     file = opened(body)
     file.plan([(0, len(body))])
     while file.read(BLOCK_BYTES):
-        assert len(file._blocks) <= KEPT_BLOCKS
+        assert file._kept_bytes() <= KEPT_BYTES
+
+
+def test_what_is_fetched_ahead_is_kept_whatever_its_size(opened, storage, monkeypatch):
+    monkeypatch.setattr(range_file, "KEPT_BYTES", 1)
+    file = opened()
+    file.plan([(start, start + MIB) for start in range(0, 4 * MIB, MIB + GAP_BYTES + 1)])
+    for start, end in file._spans:
+        file.seek(start)
+        assert file.read(end - start) == BODY[start:end]
+        assert len(file._blocks) <= 1 + AHEAD
+    assert len(ranges(storage)) == 1 + len(file._spans)
+
+
+def test_one_look_at_another_column_fetches_nothing_ahead(opened, storage):
+    file = opened()
+    file.plan([(start, start + 10) for start in range(0, 4 * MIB, MIB // 2)])
+    file.seek(2 * MIB)
+    assert file.read(10) == BODY[2 * MIB :][:10]
+    file.close()
+    assert len(ranges(storage)) == 1 + 1
+
+
+def test_a_range_that_is_not_too_long_is_one_request_and_no_copy(opened, storage):
+    file = opened()
+    file.plan([(0, 3 * MIB), (3 * MIB, len(BODY))])
+    first, second = file.read(3 * MIB), file.read(MIB)
+    assert (first, second) == (BODY[: 3 * MIB], BODY[3 * MIB : 4 * MIB])
+    assert first.obj is second.obj
+    assert len(ranges(storage)) == 2
+
+
+def test_a_longer_range_is_cut_and_joined(opened, storage, monkeypatch):
+    monkeypatch.setattr(range_file, "WHOLE_BYTES", MIB)
+    monkeypatch.setattr(range_file, "BLOCK_BYTES", 300_000)
+    file = opened()
+    file.plan([(0, 1000), (1000, 2 * MIB), (2 * MIB, 2 * MIB + 10)])
+    assert file.read(2 * MIB + 10) == BODY[: 2 * MIB + 10]
+    assert file.read(5) == BODY[2 * MIB + 10 :][:5]
+    assert len(ranges(storage)) == 1 + 1 + 7 + 1 + 1
 
 
 def partly(count):
@@ -148,8 +196,9 @@ def test_an_expired_url_is_replaced_also_in_the_middle(opened, storage):
         (plain(206, b"x"), (TransferError, "did not say which range it sent")),
         (partly(0), (TransferError, "broke: ")),
         (plain(206, b"x", **{"Content-Range": f"bytes 7-7/{len(BODY)}"}), (TransferError, "sent bytes 7 to 7")),
+        (plain(206, b"x", **{"Content-Range": f"bytes 0-1000/{len(BODY)}"}), (TransferError, "sent bytes 0 to 1000")),
     ],
-    ids=["403", "404", "500", "whole", "no range", "cut", "another range"],
+    ids=["403", "404", "500", "whole", "no range", "cut", "another range", "more"],
 )
 def test_what_stays_broken_is_told_without_the_url(opened, storage, caplog, answer, told):
     error, message = told
@@ -161,6 +210,16 @@ def test_what_stays_broken_is_told_without_the_url(opened, storage, caplog, answ
     assert "SECRETSIGNATURE" not in caplog.text + str(raised.value) + repr(file._source)
 
 
+def test_a_tail_that_is_longer_than_asked_for_is_refused(opened, storage):
+    body = bytes(TAIL_BYTES + 1)
+    storage.before = lambda request: (
+        request.reply(206, body, {"Content-Range": f"bytes 0-{TAIL_BYTES}/{len(body)}"}),
+        True,
+    )[1]
+    with pytest.raises(TransferError, match=f"the storage sent bytes 0 to {TAIL_BYTES}"):
+        opened(body)
+
+
 def test_two_versions_are_never_mixed(opened, storage):
     file = opened()
     storage.before = on_request(
@@ -170,6 +229,7 @@ def test_two_versions_are_never_mixed(opened, storage):
         file.read(1000)
 
 
+HASHING = RequestHash.new()
 PART = pa.struct([("type", pa.string()), ("text", pa.string()), ("image", pa.string())])
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(PART))])
 RESULT = pa.schema([("request", pa.list_(MESSAGE)), ("response", pa.string())])
@@ -188,17 +248,29 @@ class TestResults:
     def test_texts_and_hashes(self, opened):
         body = self.parquet([{"request": SENT, "response": "A"}, {"request": None, "response": None}])
         rows = [{"text": "Q", "response": "A"}, {"text": "", "response": None}]
-        assert self.read(opened(body), with_images=False) == rows
-        hashes = [request_hash(SENT), request_hash([])]
+        assert self.read(opened(body), hashing=None) == rows
+        hashes = [HASHING.of(SENT), HASHING.of([])]
         expected = [{**row, "request_hash": found} for row, found in zip(rows, hashes, strict=True)]
-        assert self.read(opened(body), with_images=True) == expected
+        assert self.read(opened(body), hashing=HASHING) == expected
+
+    @pytest.mark.parametrize("hashing", [None, HASHING])
+    def test_row_groups_that_are_too_large_to_be_read_whole(self, opened, storage, monkeypatch, hashing):
+        rows = [{"request": SENT, "response": f"{number} " * 9000} for number in range(300)]
+        target = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=RESULT), target, compression="none", use_dictionary=False)
+        for module in (range_file, result_files):
+            monkeypatch.setattr(module, "WHOLE_BYTES", MIB)
+        monkeypatch.setattr(range_file, "BLOCK_BYTES", MIB)
+        file = opened(target.getvalue())
+        assert [row["response"] for row in self.read(file, hashing=hashing)] == [row["response"] for row in rows]
+        assert len(ranges(storage)) > file.size / MIB
 
     def test_no_rows(self, opened):
-        assert self.read(opened(self.parquet([])), with_images=True) == []
+        assert self.read(opened(self.parquet([])), hashing=HASHING) == []
 
     def test_another_table(self, opened):
         with pytest.raises(FinalError, match=r"it has the columns \['a'\]; a result has request"):
-            self.read(opened(self.parquet([{"a": 1}], pa.schema([("a", pa.int64())]))), with_images=False)
+            self.read(opened(self.parquet([{"a": 1}], pa.schema([("a", pa.int64())]))), hashing=None)
 
     @pytest.mark.parametrize(
         "damage",
@@ -207,7 +279,7 @@ class TestResults:
     def test_a_torn_file(self, opened, damage):
         body = self.parquet([{"request": SENT, "response": "A"}] * 50)
         with pytest.raises(TransferError, match=r"cannot be read as Parquet|did not say"):
-            self.read(opened(damage(body)), with_images=False)
+            self.read(opened(damage(body)), hashing=None)
 
     def test_a_file_that_is_gone_when_its_url_is_renewed(self, storage):
         class Client:
@@ -219,7 +291,7 @@ class TestResults:
 
         storage.before = on_request(0, plain(403, b""))
         with pytest.raises(TransferError, match=r"dataset fds1 no longer has the file '1\.parquet'"):
-            list(read_result_files(Client(), "fds1", with_images=False, retries=QUICK))
+            list(read_result_files(Client(), "fds1", hashing=None, retries=QUICK))
 
 
 def test_downloads_go_by_the_proxy_of_the_environment(monkeypatch):

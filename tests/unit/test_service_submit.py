@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -107,16 +106,18 @@ async def test_a_reply_above_any_limit_is_not_taken_for_a_quota(grpc_service, co
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome(grpc_service, config):
+    told = threading.Event()
+
     def late(_body, _context):
-        time.sleep(1)
+        told.wait(100)
         return accepted("fbi-late")
 
     grpc_service.answer(COMPLETION, late)
-    begun = time.monotonic()
     with pytest.raises(SubmitUnknownError, match="DEADLINE_EXCEEDED"):
-        await submit(config, timeout_seconds=0.3)
-    assert time.monotonic() - begun < 0.9
+        await submit(config, timeout_seconds=3)
+    assert not told.is_set()  # the answer is still to come
     assert grpc_service.count(COMPLETION) == 1
+    told.set()
 
 
 async def test_a_quota_may_say_when_to_come_back(grpc_service, config):
@@ -142,11 +143,10 @@ async def test_nothing_is_sent_and_nothing_is_unknown_if_discovery_fails(free_ad
 
 
 async def test_an_unreachable_service_is_an_unknown_outcome_at_once(free_address):
+    """Not at the deadline: that would be told as DEADLINE_EXCEEDED, after the test's own time."""
     config = ServiceConfig("f", api_key="key", tls=False, endpoints={"ai-foundation-models": free_address})
-    begun = time.monotonic()
     with pytest.raises(SubmitUnknownError, match=f"{free_address} answered UNAVAILABLE"):
-        await submit(config)
-    assert time.monotonic() - begun < 5
+        await submit(config, timeout_seconds=3600)
 
 
 # --- on the wire ------------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ async def test_grpc_does_not_repeat_a_submit_by_itself(refuse):
     with http2(refuse) as server:
         config = ServiceConfig("f", api_key="key", tls=False, endpoints={"ai-foundation-models": server.address})
         with pytest.raises(SubmitUnknownError):
-            await submit(config, timeout_seconds=3)
+            await submit(config, timeout_seconds=30)
         assert server.requests == 1
 
 
@@ -231,5 +231,5 @@ async def test_grpc_left_alone_would_repeat_it():
     with http2(go_away) as server:
         async with grpc.aio.insecure_channel(server.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
-                await channel.unary_unary("/service/Method")(b"", timeout=3)
+                await channel.unary_unary("/service/Method")(b"", timeout=30)
         assert server.requests > 1

@@ -12,7 +12,7 @@ from vision_batch.errors import InputError, TransferError, UrlExpiredError
 from vision_batch.service.storage import StorageRetries
 from vision_batch.service.transfer import MIN_PART_BYTES, Part, count_parts, put_file
 
-QUICK = StorageRetries(attempts=3, total_seconds=10, wait_initial_seconds=0.01, wait_max_seconds=0.02)
+QUICK = StorageRetries(attempts=3, total_seconds=200, wait_initial_seconds=0.01, wait_max_seconds=0.02)
 MIB = 1024**2
 
 pytestmark = pytest.mark.usefixtures("no_blocking")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import boto3
 import pytest
@@ -162,6 +164,55 @@ def test_hidden_files_are_not_items(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     store = open_store(f"file://{tmp_path}")
     assert [info.uri for info in store.list(f"file://{tmp_path}/")] == [f"file://{tmp_path}/a.jpg"]
+
+
+def listed(folder: Path, prefix: str = "") -> list[str]:
+    root = f"file://{folder}/"
+    return [info.uri.removeprefix(root) for info in open_store(root).list(f"{root}{prefix}")]
+
+
+def test_links_that_lead_back_or_nowhere_are_passed_over_and_told(tmp_path, caplog):
+    (tmp_path / "day" / "shop").mkdir(parents=True)
+    (tmp_path / "day" / "shop" / "a.jpg").write_bytes(b"x")
+    (tmp_path / "day" / "shop" / "back").symlink_to("..")
+    (tmp_path / "day" / "itself").symlink_to("itself")
+    (tmp_path / "day" / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "other").symlink_to("day/shop")
+    (tmp_path / "one.jpg").symlink_to("day/shop/a.jpg")
+    assert listed(tmp_path) == ["day/shop/a.jpg", "one.jpg", "other/a.jpg"]
+    assert listed(tmp_path, "day/s") == ["day/shop/a.jpg"]
+    assert list(open_store("file:///").folders(f"file://{tmp_path}/day")) == ["shop"]
+    told = {record.getMessage() for record in caplog.records}
+    assert f"{tmp_path}/day/shop/back is passed over: it is a link to a folder that it is in itself." in told
+    assert f"{tmp_path}/day/itself is passed over: it is a link to itself." in told
+
+
+@pytest.fixture
+def stranger() -> Iterator[Path]:
+    """Be nobody for a while, who may read some of a folder: the system's owner may read everything."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for shut in ("unlisted", "unentered"):
+            (folder / "day" / shut).mkdir(parents=True)
+            (folder / "day" / shut / "a.jpg").write_bytes(b"x")
+        (folder / "day" / "unlisted").chmod(0)
+        (folder / "day" / "unentered").chmod(0o444)
+        is_owner = os.geteuid() == 0
+        if is_owner:
+            os.seteuid(65534)
+        yield folder
+        if is_owner:
+            os.seteuid(0)
+        for shut in (folder / "day").iterdir():
+            shut.chmod(0o755)
+
+
+@pytest.mark.parametrize(("shut", "said"), [("unlisted", "listed"), ("unentered", "looked at")])
+def test_a_folder_that_may_not_be_read_is_told_not_taken_for_an_empty_one(stranger, shut, said):
+    assert listed(stranger, "else") == []
+    with pytest.raises(ObjectUnreadableError, match=f"{shut}[^ ]* cannot be {said}: Permission denied"):
+        listed(stranger, f"day/{shut}/")
 
 
 @pytest.mark.parametrize("uri", ["images/", "gs://bucket/x", "file://relative/x"])

@@ -9,7 +9,6 @@ import airflow.sdk.execution_time.cache  # noqa: F401 - Airflow imports it on th
 import pytest
 from blockbuster import blockbuster_ctx
 
-from vision_batch.service.client import AIStudioClient
 from vision_batch.service.rows import request_line
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import ServiceConfig
@@ -54,11 +53,23 @@ def validating(client, tmp_path):
 
 
 @pytest.fixture
-def job(client, validating):
+def dataset_id(client, validating):
     dataset_id, operation_id = validating
     while not client.validation(operation_id).done:
         time.sleep(0.05)
+    return dataset_id
+
+
+@pytest.fixture
+def job(client, dataset_id):
     return client.submit(MODEL, dataset_id).job_id
+
+
+@pytest.fixture
+def endless(running, validating):
+    """A validation that does not end, as time stands still."""
+    running.freeze()
+    return validating
 
 
 def trigger(**given):
@@ -80,12 +91,19 @@ async def test_it_tells_how_a_job_ended(job):
     }
 
 
-async def test_it_logs_once_how_far_a_job_is(job, capsys):
-    await event_of(trigger(subject="job", remote_id=job))
-    told = re.findall(rf"Job {job}: (.+?) \[", capsys.readouterr().out)
-    assert told  # which states are seen rests on how busy the machine is
+async def test_it_logs_once_how_far_a_job_is(running, client, dataset_id, capsys):
+    with running.holding():
+        job = client.submit(MODEL, dataset_id).job_id
+        waiting, said = asyncio.create_task(event_of(trigger(subject="job", remote_id=job))), ""
+        while "IN_PROGRESS" not in said and not waiting.done():
+            await asyncio.sleep(0.05)
+            said += capsys.readouterr().out
+        await asyncio.sleep(0.2)  # it may say more, and must not
+    assert (await waiting)["status"] == "COMPLETED"
+    told = re.findall(rf"Job {job}: (.+?) \[", said + capsys.readouterr().out)
     assert len(told) == len(set(told))
     shown = [line for line in told if "IN_PROGRESS" in line]
+    assert shown
     assert all(re.match(r"IN_PROGRESS, \d of 1 batches completed, about \d of 1 rows", line) for line in shown)
 
 
@@ -121,35 +139,21 @@ async def test_room_comes_with_a_job_that_somebody_makes():
     assert await event_of(trigger(subject="room", needed={"new_jobs": 1, "since": 0.0})) == {"outcome": "ended"}
 
 
-async def test_it_stops_at_the_deadline(emulator, monkeypatch, tmp_path):
-    slow = emulator(speed=5)
-    connect(monkeypatch, slow.grpc)
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
-    async with AIStudioClient(ServiceConfig("b1gtests", api_key="key", endpoint=slow.grpc, tls=False)) as client:
-        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
-        await client.upload(dataset.dataset_id, path)
-        operation = await client.validate(dataset.dataset_id)
-        payload = await event_of(
-            trigger(subject="validation", remote_id=operation, dataset_id=dataset.dataset_id, deadline=time.time() - 1)
-        )
-        assert payload["outcome"] == "timeout"
-        assert not (await client.validation(operation)).done
+async def test_it_stops_at_the_deadline(client, endless):
+    dataset_id, operation = endless
+    payload = await event_of(
+        trigger(subject="validation", remote_id=operation, dataset_id=dataset_id, deadline=time.time() - 1)
+    )
+    assert payload["outcome"] == "timeout"
+    assert not client.validation(operation).done
 
 
-async def test_a_deleted_dataset_ends_the_wait_for_its_validation(emulator, monkeypatch, tmp_path):
-    slow = emulator(speed=5)
-    connect(monkeypatch, slow.grpc)
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
-    async with AIStudioClient(ServiceConfig("b1gtests", api_key="key", endpoint=slow.grpc, tls=False)) as client:
-        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
-        await client.upload(dataset.dataset_id, path)
-        operation = await client.validate(dataset.dataset_id)
-        await client.delete_dataset(dataset.dataset_id)
-        payload = await event_of(trigger(subject="validation", remote_id=operation, dataset_id=dataset.dataset_id))
-        assert payload["outcome"] == "error"
-        assert dataset.dataset_id in payload["message"]
+async def test_a_deleted_dataset_ends_the_wait_for_its_validation(client, endless):
+    dataset_id, operation = endless
+    client.delete_dataset(dataset_id)
+    payload = await event_of(trigger(subject="validation", remote_id=operation, dataset_id=dataset_id))
+    assert payload["outcome"] == "error"
+    assert dataset_id in payload["message"]
 
 
 async def test_an_unknown_job_or_a_wrong_key_ends_the_wait_with_words(running, monkeypatch):
@@ -180,47 +184,47 @@ async def test_a_wait_that_ends_without_the_task_being_failed_keeps_the_paid_job
     assert found.status.name == "COMPLETED"
 
 
-async def test_a_task_that_a_person_marked_as_failed_cancels_its_job(client, job, monkeypatch):
-    failed = trigger(subject="job", remote_id=job)
+@pytest.fixture
+def failed(monkeypatch):
+    """Give a trigger whose task a person has marked as failed."""
 
-    async def state():
-        return "failed"
-
-    monkeypatch.setattr(failed, "_own_task_state", state)
-    with blockbuster_ctx("vision_batch"):
-        await failed.on_kill()
-    assert client.describe_job(job).status.name in {"CANCELED", "COMPLETED"}
-
-
-async def test_a_job_that_refuses_to_be_cancelled_is_asked_again_for_longer_than_airflow_waits(
-    emulator, monkeypatch, tmp_path
-):
-    slow = emulator("--api-key", "the-key", "--folder", "b1gtests", speed=60)
-    slow.scenario("cancel_refused_before_in_progress", times=None)
-    connect(monkeypatch, slow.grpc)
-    config = ServiceConfig("b1gtests", api_key="the-key", endpoint=slow.grpc, tls=False)
-    async with AIStudioClient(config) as client:
-        path = tmp_path / "rows.jsonl"
-        path.write_bytes(request_line("What is it?", bytes.fromhex(PIXEL)))
-        dataset = await client.create_dataset("trigger", TASK_TYPE, labels={})
-        await client.upload(dataset.dataset_id, path)
-        operation = await client.validate(dataset.dataset_id)
-        while not (await client.validation(operation)).done:
-            await asyncio.sleep(0.1)
-        job = (await client.submit(MODEL, dataset.dataset_id)).job_id
-        failed = trigger(subject="job", remote_id=job)
+    def make(job):
+        made = trigger(subject="job", remote_id=job)
 
         async def state():
             return "failed"
 
-        monkeypatch.setattr(failed, "_own_task_state", state)
+        monkeypatch.setattr(made, "_own_task_state", state)
+        return made
+
+    return make
+
+
+async def test_a_task_that_a_person_marked_as_failed_cancels_its_job(running, client, dataset_id, failed):
+    with running.holding():
+        job = client.submit(MODEL, dataset_id).job_id
+        with blockbuster_ctx("vision_batch"):
+            await failed(job).on_kill()
+    assert client.describe_job(job).status.name == "CANCELED"
+
+
+async def test_a_job_that_refuses_to_be_cancelled_is_asked_again_for_longer_than_airflow_waits(
+    running, client, dataset_id, failed
+):
+    running.scenario("cancel_refused_before_in_progress", times=None)
+    running.freeze()
+    with running.holding("IN_PROGRESS"):
+        job = client.submit(MODEL, dataset_id).job_id
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(failed.on_kill(), 0.2)
-        assert not (await client.describe_job(job)).status.is_terminal
-        while not (found := await client.describe_job(job)).status.is_terminal:
-            await asyncio.sleep(0.1)
+            await asyncio.wait_for(failed(job).on_kill(), 0.2)
+        while not running.refused():
+            await asyncio.sleep(0.05)
+        assert client.describe_job(job).status.name == "CREATED"
+        running.resume()
+        while not (found := client.describe_job(job)).status.is_terminal:
+            await asyncio.sleep(0.05)
     assert found.status.name == "CANCELED"
-    assert slow.refused()[0]["code"] == "FAILED_PRECONDITION"
+    assert running.refused()[0]["code"] == "FAILED_PRECONDITION"
 
 
 def test_what_is_serialized_holds_ids_and_times_only():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -24,6 +25,9 @@ from vision_batch.store import Store
 from vision_batch.store.s3 import S3Store
 from vision_batch.warehouse.opening import EXPERIMENTAL, Kind
 from vision_batch.warehouse.server import ServerConfig
+
+#: No power is cut here, and the data go with the test.
+UNSAFE_BUT_QUICK = ("-c", "fsync=off", "-c", "full_page_writes=off")
 
 #: Cases that take long, and longer on the stand-ins of what is experimental: those are run by `make test-all`.
 LONG = {
@@ -45,7 +49,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     folder = tmp_path_factory.mktemp("postgres")
     data, processes = folder / "data", Processes(folder / "log", folder / "stack.json")
     postgres.prepare(data, os.environ)
-    processes.start(postgres.component(data, os.environ))
+    server = postgres.component(data, os.environ)
+    processes.start(replace(server, command=(*server.command, *UNSAFE_BUT_QUICK)))
     try:
         postgres.wait_ready(data, processes)
         host = quote(str(postgres.socket_folder(data)), safe="")

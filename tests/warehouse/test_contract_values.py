@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 from places import FIELDS, NOON, SPEC, Place, answers, batch
 
 from vision_batch.warehouse.protocol import UNSETTLED, Column, arrow_schema
@@ -187,17 +188,20 @@ def test_rows_with_attempts_left_are_found_last_asked_first(place: Place):
     assert warehouse.unsettled(SPEC, 9, max_attempts=3).column("item_key").to_pylist() == names[1:]
 
 
-def test_equal_content_gives_its_oldest_answer(place: Place):
+@pytest.mark.parametrize("column", ["image_sha256", "request_key"])
+def test_equal_content_gives_its_oldest_answer(place: Place, column: str):
     warehouse = place.open()
+    other = {"image_sha256": "request_key", "request_key": "image_sha256"}[column]
     rows = [
-        {"item_key": "c", "image_sha256": "h1", "kind": "later", "asked_at": NOON + timedelta(hours=1)},
-        {"item_key": "b", "image_sha256": "h1", "kind": "first"},
-        {"item_key": "a", "image_sha256": "h2", "status": "invalid"},
-        {"item_key": "d", "image_sha256": "h3", "kind": "unasked"},
+        {"item_key": "c", column: "h1", "kind": "later", "asked_at": NOON + timedelta(hours=1)},
+        {"item_key": "b", column: "h1", "kind": "first"},
+        {"item_key": "a", column: "h2", "status": "invalid"},
+        {"item_key": "d", column: "h3", "kind": "unasked"},
+        {"item_key": "e", other: "h4", "kind": "of a version without it"},
     ]
     warehouse.load(SPEC, answers(SPEC, rows))
-    hashes = pa.table({"image_sha256": ["h1", "h2", "zzz"]})
-    found = warehouse.by_content(SPEC, hashes)
+    wanted = pa.table({column: ["h1", "h2", "h4", "zzz"]})
+    found = warehouse.by_content(SPEC, wanted)
     assert found.schema == SPEC.arrow_schema()
-    assert [(row["item_key"], row["kind"]) for row in found.to_pylist()] == [("b", "first")]
-    assert warehouse.by_content(replace(SPEC, question_key="q2"), hashes).num_rows == 0
+    assert [(row["item_key"], row["kind"], row[other]) for row in found.to_pylist()] == [("b", "first", None)]
+    assert warehouse.by_content(replace(SPEC, question_key="q2"), wanted).num_rows == 0

@@ -45,6 +45,7 @@ def include(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     path.write_text(YAML.format(destination=destination))
     if place.kind != "duckdb":
         monkeypatch.setenv("VISION_BATCH_DSN", place.url)
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")  # there is no database of Airflow's to look into
     spec = table_spec(load_declaration(path, include_folder=folder, environ={}))
     warehouse = place.open()
     warehouse.ensure_table(spec)
@@ -97,5 +98,11 @@ def test_what_cannot_be_exported_is_explained_and_leaves_no_file(include: Path, 
     if place.kind != "duckdb":
         monkeypatch.delenv("VISION_BATCH_DSN")
         assert exported(include, include.parent / "a.csv") == 2
-        assert "the destination is Airflow's connection 'dwh'" in capsys.readouterr().err
+        assert "the destination is Airflow's connection 'dwh', which is not known here: " in capsys.readouterr().err
+        monkeypatch.setenv("AIRFLOW_CONN_DWH", place.url)
+        assert exported(include, include.parent / "b.csv") == 0
+        assert "vision-batch export: destination from Airflow's connection 'dwh'\n" in capsys.readouterr().err
+        monkeypatch.setenv("AIRFLOW_CONN_DWH", "postgres://nobody@127.0.0.1:9/nothing")
+        assert exported(include, include.parent / "b.csv", "--dsn", place.url) == 0
+        assert "vision-batch export: destination from the given address\n" in capsys.readouterr().err
     assert [path.name for path in include.parent.iterdir() if path.name.startswith((".", "a."))] == []

@@ -9,7 +9,7 @@ from dataclasses import replace
 import psycopg
 import pyarrow as pa
 import pytest
-from places import SPEC, Place, batch, other_question
+from places import SPEC, Place, batch, jobs, other_question
 
 from vision_batch.errors import (
     AuthenticationError,
@@ -18,6 +18,7 @@ from vision_batch.errors import (
     SchemaConflictError,
     ServiceUnavailableError,
 )
+from vision_batch.warehouse.opening import Kind
 from vision_batch.warehouse.postgres import PostgresWarehouse
 from vision_batch.warehouse.protocol import Column
 from vision_batch.warehouse.server import ServerConfig
@@ -56,6 +57,26 @@ def test_a_role_that_owns_nothing_but_may_write_can_load(postgres_place: Place):
     assert warehouse.load(SPEC, batch(1, range(3))).inserted == 3
 
 
+@pytest.mark.parametrize("kind", ["postgres", "greenplum"])
+def test_texts_mean_the_same_where_a_backslash_was_set_to_begin_an_escape(postgres_place: Place, kind: Kind):
+    """As ALTER DATABASE or ALTER ROLE may set it for an old program beside us."""
+    postgres_place.query(
+        "ALTER DATABASE "
+        + postgres_place.url.partition("@/")[2].partition("?")[0]
+        + " SET standard_conforming_strings = off"
+    )
+    place, text = replace(postgres_place, kind=kind), "C:\\new\\' OR 'a' = 'a"
+    spec = replace(SPEC, question_key=text, question=text, comment=text, fields=(Column("kind", "string", text),))
+    place.open().ensure_table(spec)
+    for _ in range(2):
+        place.open().load(spec, batch(1, range(3), spec), jobs({"job_id": text}))
+    assert place.rows(spec, "question_key") == [(text,)] * 3
+    assert place.open().settled(spec, pa.table({"item_key": ["item-000001"]})).num_rows == 1
+    assert place.query("SELECT question FROM enrichment.vision_batch_questions") == [(text,)]
+    assert place.query("SELECT obj_description('enrichment.photos'::regclass)") == [(text,)]
+    assert place.jobs() == [(text,)]
+
+
 def test_a_lock_of_somebody_else_is_waited_for_then_named(postgres_place: Place):
     warehouse = impatient(postgres_place)
     warehouse.ensure_table(SPEC)
@@ -82,7 +103,7 @@ def test_a_report_that_reads_for_hours_holds_nobody_up_and_sees_whole_shards(pos
 
 def test_who_reads_the_view_and_who_adds_a_column_do_not_wait_for_each_other(postgres_place: Place):
     """A reader takes the view, then the table; the one who takes them in the other order makes a deadlock."""
-    warehouse = PostgresWarehouse(ServerConfig.from_url(postgres_place.url), busy_timeout_seconds=30)
+    warehouse = PostgresWarehouse(ServerConfig.from_url(postgres_place.url))
     warehouse.ensure_table(SPEC)
     wider = other_question(SPEC, "q2", Column("colour", "string"))
     with psycopg.connect(postgres_place.url) as reader, ThreadPoolExecutor(1) as pool:
@@ -92,7 +113,7 @@ def test_who_reads_the_view_and_who_adds_a_column_do_not_wait_for_each_other(pos
             time.sleep(0.01)
         assert reader.execute("SELECT count(*) FROM enrichment.photos").fetchall() == [(0,)]
         reader.commit()
-        assert widening.result(timeout=30) == ["added column colour"]
+        assert widening.result() == ["added column colour"]
 
 
 def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_asked(postgres_place: Place):
@@ -102,7 +123,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_as
         PostgresWarehouse(latin).ensure_table(SPEC)
 
 
-@pytest.mark.parametrize("name", ["item_key", "image_sha256"])
+@pytest.mark.parametrize("name", ["item_key", "image_sha256", "request_key"])
 def test_a_zero_byte_in_a_key_fails_the_plan_and_is_never_changed_silently(postgres_place: Place, name: str):
     warehouse = impatient(postgres_place)
     warehouse.ensure_table(SPEC)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import re
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,11 @@ FILE = re.compile(r"vision-batch-[0-9a-f]{32}\.parquet")
 
 def warehouse(place: Place, **changes: object) -> RedshiftWarehouse:
     return replace(RedshiftWarehouse(ServerConfig.from_url(place.url), Staging(FileStore(), place.staging)), **changes)
+
+
+def until_somebody_waits(place: Place) -> None:
+    while not place.query("SELECT 1 FROM pg_locks WHERE NOT granted"):
+        time.sleep(0.01)
 
 
 def shortened(line: str) -> str:
@@ -129,21 +134,32 @@ def test_a_reader_and_a_writer_do_not_wait_for_each_other(redshift_place: Place)
 
 
 def test_another_writer_is_waited_for_then_named(redshift_place: Place):
-    ours = warehouse(redshift_place, busy_timeout_seconds=0.5)
-    ours.ensure_table(SPEC)
+    patient, impatient = warehouse(redshift_place), warehouse(redshift_place, busy_timeout_seconds=0.5)
+    patient.ensure_table(SPEC)
     with psycopg.connect(redshift_place.behind) as holder:
         holder.execute("LOCK enrichment.vision_batch_lock")
         with pytest.raises(DestinationBusyError, match=r"Redshift at 127\.0\.0\.1: another writer holds the table"):
-            ours.load(SPEC, batch(1, range(3)))
-    patient = warehouse(redshift_place)
-    with psycopg.connect(redshift_place.behind) as holder:
+            impatient.load(SPEC, batch(1, range(3)))
+    with psycopg.connect(redshift_place.behind) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute("LOCK enrichment.vision_batch_lock")
-        loading = threading.Thread(target=patient.load, args=(SPEC, batch(1, range(3))))
-        loading.start()
-        time.sleep(0.2)
-        assert loading.is_alive()
-    loading.join(timeout=30)
-    assert len(redshift_place.rows()) == 3
+        loading = pool.submit(patient.load, SPEC, batch(1, range(3)))
+        until_somebody_waits(redshift_place)
+        assert not loading.done()
+        holder.commit()
+        assert loading.result().inserted == 3
+
+
+def test_a_view_that_another_writer_drops_while_it_is_looked_at_is_made_again(redshift_place: Place):
+    """The first look takes no lock, so a wider version of the DAG may replace the view in the middle of it."""
+    ours = warehouse(redshift_place)
+    ours.ensure_table(SPEC)
+    with psycopg.connect(redshift_place.behind) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("DROP VIEW enrichment.photos_current")
+        ensuring = pool.submit(ours.ensure_table, SPEC)
+        until_somebody_waits(redshift_place)
+        other.commit()
+        assert ensuring.result() == []
+    assert redshift_place.rows(view=True) == []
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the driver leaves its socket to the collector then

@@ -1,7 +1,7 @@
 """Keep the service's time, which may run faster than the real one.
 
 Everything the emulator shows or counts (timestamps, durations, quota windows, the life of presigned URLs) is in virtual
-seconds since 1970. The clock goes on while the emulator is down, as the service's would.
+seconds since 1970. The clock goes on while the emulator is down, as the service's would, unless it is frozen.
 """
 
 from __future__ import annotations
@@ -10,23 +10,47 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _MICROSECONDS = 6
+#: Ten years. More at once could leave what a calendar can show.
+_LONGEST_ADVANCE = 3650 * 86_400
+
+
+class ClockChangeError(ValueError):
+    """Say that a change of the clock cannot be understood."""
+
+
+@dataclass(frozen=True)
+class ClockChange:
+    """Ask the clock to stand, to go, or to be later.
+
+    :param frozen: ``None`` leaves it as it is.
+    :param advance: virtual seconds that pass at once.
+    """
+
+    frozen: bool | None = None
+    advance: float = 0.0
 
 
 @dataclass(frozen=True)
 class ClockOrigin:
-    """Say which virtual second belonged to which real one, and how fast it went from there."""
+    """Say which virtual second belonged to which real one, and how fast it went from there, if it was not frozen."""
 
     real: float
     virtual: float
     speed: float
+    frozen: bool = False
 
     def at(self, real: float) -> float:
         """Return the virtual time of a real one; never before the origin, whatever the machine's clock did."""
-        return self.virtual + max(0.0, real - self.real) * self.speed
+        return self.virtual + self.passed(real - self.real)
+
+    def passed(self, real_seconds: float) -> float:
+        """Return how many virtual seconds pass in so many real ones."""
+        return 0.0 if self.frozen else max(0.0, real_seconds) * self.speed
 
 
 class VirtualClock:
@@ -38,8 +62,8 @@ class VirtualClock:
 
     def __init__(self, *, speed: float, before: ClockOrigin | None = None) -> None:
         real = time.time()
-        self.origin = ClockOrigin(real, before.at(real) if before else real, speed)
-        self._started = time.monotonic()
+        virtual = before.at(real) if before else real
+        self._begin(ClockOrigin(real, virtual, speed, frozen=before is not None and before.frozen))
 
     @property
     def speed(self) -> float:
@@ -48,7 +72,31 @@ class VirtualClock:
 
     def now(self) -> float:
         """Return the virtual seconds since 1970."""
-        return self.origin.virtual + (time.monotonic() - self._started) * self.speed
+        return self.origin.virtual + self.origin.passed(time.monotonic() - self._started)
+
+    def change(self, asked: ClockChange) -> None:
+        """Freeze, resume or advance; the time never goes back by it."""
+        frozen = self.origin.frozen if asked.frozen is None else asked.frozen
+        self._begin(ClockOrigin(time.time(), self.now() + asked.advance, self.speed, frozen=frozen))
+
+    def _begin(self, origin: ClockOrigin) -> None:
+        self.origin = origin
+        self._started = time.monotonic()
+
+
+def parse_clock_change(found: Any) -> ClockChange:
+    """Read ``{"frozen": true}``, ``{"frozen": false}``, ``{"advance": seconds}``, or two of them together.
+
+    :raises ClockChangeError: names what was found and what is allowed.
+    """
+    if not isinstance(found, dict) or not found or set(found) - {"frozen", "advance"}:
+        raise ClockChangeError(f'found {found!r}; write {{"frozen": true or false}}, {{"advance": seconds}}, or both')
+    frozen, advance = found.get("frozen"), found.get("advance", 0)
+    if not (frozen is None or isinstance(frozen, bool)):
+        raise ClockChangeError(f"frozen is {frozen!r}; write true or false")
+    if not isinstance(advance, int | float) or isinstance(advance, bool) or not 0 <= advance <= _LONGEST_ADVANCE:
+        raise ClockChangeError(f"advance is {advance!r}; write seconds from 0 to {_LONGEST_ADVANCE}")
+    return ClockChange(frozen, float(advance))
 
 
 def http_date(seconds: float) -> str:

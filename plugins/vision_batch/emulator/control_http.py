@@ -1,4 +1,4 @@
-"""Serve the emulator's own pages: bill, scenarios, health, the log of refused calls."""
+"""Serve the emulator's own pages: bill, scenarios, clock, health, the log of refused calls."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vision_batch.emulator.clock import timestamp
+from vision_batch.emulator.clock import parse_clock_change, timestamp
 from vision_batch.emulator.records import Job
 from vision_batch.emulator.scenarios import KINDS, ScenarioError, parse_scenario
 from vision_batch.emulator.studio import Studio
 from vision_batch.emulator.tokens import MINIMUM_JOB_TOKENS
 from vision_batch.emulator.validation import REQUESTS
+from vision_batch.emulator.work import Work
 
 
 class ControlHttp:
-    """Show and steer the emulator."""
+    """Show and steer the emulator.
 
-    def __init__(self, studio: Studio) -> None:
+    :param work: has to be done before time may leap.
+    """
+
+    def __init__(self, studio: Studio, work: Work) -> None:
         self._studio = studio
+        self._work = work
 
     def routes(self) -> list[Route]:
         """Return the routes under ``/_emulator``."""
         return [
             Route("/_emulator/bill", self.bill, methods=["GET"]),
+            Route("/_emulator/clock", self.clock, methods=["POST"]),
             Route("/_emulator/health", self.health, methods=["GET"]),
             Route("/_emulator/log", self.log, methods=["GET"]),
             Route("/_emulator/scenario", self.scenario, methods=["GET", "POST", "DELETE"]),
@@ -44,8 +50,21 @@ class ControlHttp:
 
     async def health(self, _: Request) -> Response:
         """Show that it is there, and its time."""
-        now = timestamp(self._studio.now(), digits=3).ToJsonString()
-        return JSONResponse({"status": "ok", "time": now, "speed": self._studio.clock.speed})
+        return JSONResponse({"status": "ok", **self._time()})
+
+    async def clock(self, request: Request) -> Response:
+        """Freeze, resume or advance the clock.
+
+        What rows there are to read and to answer is done first: a job that has been made is over when its time has
+        passed, however slow the machine is.
+        """
+        try:
+            asked = parse_clock_change(json.loads(await request.body()))
+        except ValueError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        await self._work.idle()
+        self._studio.change_clock(asked)
+        return JSONResponse(self._time())
 
     async def log(self, _: Request) -> Response:
         """Show the calls that were refused lately."""
@@ -55,14 +74,24 @@ class ControlHttp:
         """Show, add or clear scenarios."""
         scenarios = self._studio.scenarios
         if request.method == "DELETE":
-            scenarios.clear(request.query_params.get("name"))
+            self._studio.clear_scenarios(request.query_params.get("name"))
         if request.method == "POST":
             try:
                 scenarios.add(parse_scenario(json.loads(await request.body())))
             except (ScenarioError, ValueError) as error:
                 return JSONResponse({"error": str(error)}, status_code=400)
-        active = [scenario.model_dump() for scenario in scenarios.active]
-        return JSONResponse({"active": active, "known": {name: list(kind.params) for name, kind in KINDS.items()}})
+        return JSONResponse(
+            {
+                "active": [scenario.model_dump() for scenario in scenarios.active],
+                "hanging": +scenarios.hanging,
+                "known": {name: list(kind.params) for name, kind in KINDS.items()},
+            }
+        )
+
+    def _time(self) -> dict[str, Any]:
+        clock = self._studio.clock
+        now = timestamp(clock.now(), digits=3).ToJsonString()
+        return {"time": now, "speed": clock.speed, "frozen": clock.origin.frozen}
 
     def _billed(self, job: Job, *, with_rows: bool) -> dict[str, Any]:
         tokens = job.work.tokens if job.work is not None else 0

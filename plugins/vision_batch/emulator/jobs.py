@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -46,8 +47,19 @@ class BatchCompletionService:
             self._work.answer(accepted.job)
         lost = self._studio.scenarios.take("reply_lost")
         if lost is not None:
-            await _lose_reply(lost)
+            await self._lose_reply(lost)
         return new_job_operation(accepted.job)
+
+    async def _lose_reply(self, params: dict[str, Any]) -> None:
+        """Keep the reply of a job that exists: refuse, hang, or let the whole emulator die."""
+        how = params.get("how", "refuse")
+        if how == "die":
+            os._exit(_KILLED)
+        if how == "hang":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(float(params.get("seconds", _HANG_SECONDS))):
+                    await self._studio.scenarios.until_cleared("reply_lost")
+        raise RefusalError(grpc.StatusCode[params.get("code", "UNAVAILABLE")], "Connection to the service was lost")
 
 
 class BatchInferenceService:
@@ -148,13 +160,3 @@ def _options(found: dict[str, Any]) -> options_pb.CompletionOptions:
     if "reasoning_mode" in found:
         options.reasoning_options.mode = found["reasoning_mode"]
     return options
-
-
-async def _lose_reply(params: dict[str, Any]) -> None:
-    """Keep the reply of a job that exists: refuse, hang, or let the whole emulator die."""
-    how = params.get("how", "refuse")
-    if how == "die":
-        os._exit(_KILLED)
-    if how == "hang":
-        await asyncio.sleep(float(params.get("seconds", _HANG_SECONDS)))
-    raise RefusalError(grpc.StatusCode[params.get("code", "UNAVAILABLE")], "Connection to the service was lost")

@@ -125,7 +125,7 @@ class _Server:
         return server
 
     def _http_config(self) -> uvicorn.Config:
-        routes = [*ControlHttp(self._studio).routes(), *StorageHttp(self._studio).routes()]
+        routes = [*ControlHttp(self._studio, self._work).routes(), *StorageHttp(self._studio).routes()]
         return uvicorn.Config(
             Starlette(routes=routes),
             log_config=None,

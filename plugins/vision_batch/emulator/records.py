@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Outcome = Literal["COMPLETED", "FAILED", "CANCELED"]
+#: The states in which a job can be held, in their order.
+Alive = Literal["CREATED", "PENDING", "IN_PROGRESS"]
 
 
 class RowFault(BaseModel):
@@ -133,6 +135,7 @@ class Job(BaseModel):
 
     :param scenarios: name and parameters of the faults that this job shows.
     :param visible_at: when lists begin to show it.
+    :param held: the state that it does not leave by itself, until it is released.
     """
 
     task_id: str
@@ -147,6 +150,7 @@ class Job(BaseModel):
     scenarios: dict[str, dict[str, Any]] = Field(default_factory=dict)
     result_dataset_id: str | None = None
     visible_at: float = 0.0
+    held: Alive | None = None
     canceled_at: float | None = None
     work: JobWork | None = None
     deleted: bool = False

@@ -6,15 +6,17 @@ a transfer. Everything is deterministic: the same scenario on the same rows give
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import grpc
 
-from vision_batch.emulator.records import ActiveScenario
+from vision_batch.emulator.records import ActiveScenario, Alive
 
 #: What a parameter may be: the type of its value, or the words to choose from.
 Allowed = type | tuple[str, ...]
@@ -54,11 +56,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     "failed_without_reason": Kind("job", {"seconds": float}),
     "canceled": Kind("job", {"seconds": float}),
     "late_visibility": Kind("job", {"seconds": float}),
+    "hold_job": Kind("job", {"status": get_args(Alive)}),
     "cancel_refused_before_in_progress": Kind("cancel", always=True),
     "validation_failure": Kind("validation", {"rows": list, "error": str, "description": str}),
+    "hold_call": Kind("call", {"method": str}),
     "unavailable_before_submit": Kind("call"),
     "resource_exhausted": Kind("call", {"method": str}),
-    "failed_call": Kind("call", {"method": str, "code": _CODES, "message": str, "seconds": float}),
+    "failed_call": Kind(
+        "call", {"method": str, "code": _CODES, "message": str, "how": ("refuse", "hang"), "seconds": float}
+    ),
     "reply_lost": Kind("reply", {"how": ("refuse", "hang", "die"), "code": _CODES, "seconds": float}),
     "expired_url": Kind("url", {"on": ("upload", "download"), "after": int}),
     "part_http_500": Kind("part", {"part": int}),
@@ -79,6 +85,9 @@ class Scenarios:
     def __init__(self, active: list[ActiveScenario], save: Callable[[list[ActiveScenario]], None]) -> None:
         self._active = active
         self._save = save
+        self._cleared: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        #: How many calls wait for scenarios to be cleared, by name.
+        self.hanging: Counter[str] = Counter()
 
     @property
     def active(self) -> list[ActiveScenario]:
@@ -91,9 +100,19 @@ class Scenarios:
         self._save(self._active)
 
     def clear(self, name: str | None = None) -> None:
-        """Forget all scenarios, or those of one name."""
+        """Forget all scenarios, or those of one name, and let calls go on that hang because of them."""
         self._active = [scenario for scenario in self._active if name is not None and scenario.name != name]
         self._save(self._active)
+        for each in [each for each in self._cleared if name in (None, each)]:
+            self._cleared.pop(each).set()
+
+    async def until_cleared(self, name: str) -> None:
+        """Wait until scenarios of a name are forgotten."""
+        self.hanging[name] += 1
+        try:
+            await self._cleared[name].wait()
+        finally:
+            self.hanging[name] -= 1
 
     def take(self, name: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any] | None:
         """Use up one time of a scenario and return its parameters, or ``None`` if none is active.

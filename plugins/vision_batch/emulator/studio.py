@@ -14,14 +14,14 @@ from typing import Any
 import grpc
 from pydantic import TypeAdapter
 
-from vision_batch.emulator.clock import ClockOrigin, VirtualClock
+from vision_batch.emulator.clock import ClockChange, ClockOrigin, VirtualClock
 from vision_batch.emulator.presign import LEAST_REAL_SECONDS, URL_SECONDS, Signer
 from vision_batch.emulator.records import ActiveScenario, Dataset, Job
 from vision_batch.emulator.rpc import Call, RefusalError
 from vision_batch.emulator.scenarios import Scenarios
 from vision_batch.emulator.settings import Settings
 from vision_batch.emulator.state import StateFolder
-from vision_batch.emulator.timeline import DatasetView, JobView, dataset_view, job_view
+from vision_batch.emulator.timeline import DatasetView, JobView, dataset_view, job_view, released
 
 #: Who made everything here, in the form of the service's ids.
 CREATED_BY = "ajeemulator000000000"
@@ -34,6 +34,7 @@ _DATA_CALLS = ("DatasetService/Create", "TextGenerationBatchService/Completion")
 _VENDOR_AGENTS = ("yandex-ai-studio-sdk/", "yandex-cloud-ml-sdk/")
 _LOGGING = "x-data-logging-enabled"
 _SCENARIOS = TypeAdapter(list[ActiveScenario])
+_CLOCK = TypeAdapter(ClockOrigin)
 
 
 class Studio:
@@ -44,13 +45,13 @@ class Studio:
         self.folder = folder
         self._meta = dict(folder.load("meta"))
         before = self._meta.get("clock")
-        origin = ClockOrigin(**TypeAdapter(dict[str, float]).validate_json(before)) if before else None
+        origin = _CLOCK.validate_json(before) if before else None
         self.clock = VirtualClock(speed=settings.speed, before=origin)
         self.signer = Signer(
             bytes.fromhex(self._kept("signing", secrets.token_hex(32))),
             life_seconds=max(URL_SECONDS, int(LEAST_REAL_SECONDS * settings.speed)),
         )
-        self.keep("clock", TypeAdapter(ClockOrigin).dump_json(self.clock.origin).decode())
+        self._keep_clock()
         self.datasets = {key: Dataset.model_validate_json(body) for key, body in folder.load("dataset")}
         self.jobs = {key: Job.model_validate_json(body) for key, body in folder.load("job")}
         self.scenarios = Scenarios(_SCENARIOS.validate_json(self._meta.get("scenarios", "[]")), self._save_scenarios)
@@ -110,6 +111,9 @@ class Studio:
             self.keep(name, fresh)
         return self._meta[name]
 
+    def _keep_clock(self) -> None:
+        self.keep("clock", _CLOCK.dump_json(self.clock.origin).decode())
+
     def _save_scenarios(self, active: list[ActiveScenario]) -> None:
         self.keep("scenarios", _SCENARIOS.dump_json(active).decode())
 
@@ -122,6 +126,28 @@ class Studio:
     def now(self) -> float:
         """Return the virtual time."""
         return self.clock.now()
+
+    def change_clock(self, asked: ClockChange) -> None:
+        """Freeze, resume or advance the virtual time, over restarts too."""
+        self.clock.change(asked)
+        self._keep_clock()
+
+    def clear_scenarios(self, name: str | None = None) -> None:
+        """Forget all scenarios, or those of one name; jobs that were held go on with that."""
+        self.scenarios.clear(name)
+        if name in (None, "hold_job"):
+            held = [job for job in self.jobs.values() if job.held is not None]
+            for job in held:
+                if not self.job_view(job).over:
+                    self._release(job)
+
+    def _release(self, job: Job) -> None:
+        free = released(job, self.now())
+        result, born = self.datasets.get(free.result_dataset_id or ""), free.schedule.pending_at
+        if result is None or born in (None, result.created_at):
+            self.save(free)
+        else:
+            self.save(free, result.model_copy(update={"created_at": born, "updated_at": born}))
 
     def stored(self) -> Iterator[Dataset]:
         """Give the datasets that exist now, results of jobs among them, oldest first."""
@@ -212,12 +238,16 @@ class Studio:
         def meant(params: dict[str, Any]) -> bool:
             return call.method.endswith(params.get("method", "/Completion"))
 
+        if self.scenarios.take("hold_call", meant) is not None:
+            await self.scenarios.until_cleared("hold_call")
         if call.method.endswith("/Completion") and self.scenarios.take("unavailable_before_submit") is not None:
             raise RefusalError(grpc.StatusCode.UNAVAILABLE, "The service is unavailable")
         if self.scenarios.take("resource_exhausted", meant) is not None:
             raise RefusalError(grpc.StatusCode.RESOURCE_EXHAUSTED, "Quota exceeded")
         failed = self.scenarios.take("failed_call", meant)
         if failed is not None:
+            if failed.get("how") == "hang":
+                await self.scenarios.until_cleared("failed_call")
             await asyncio.sleep(float(failed.get("seconds", 0)))
             code = grpc.StatusCode[failed.get("code", "UNAVAILABLE")]
             raise RefusalError(code, failed.get("message", "The call failed as asked"))

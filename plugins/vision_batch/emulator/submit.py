@@ -72,6 +72,7 @@ def accept(studio: Studio, request: text_pb.BatchCompletionRequest) -> Accepted:
         options=options,
         scenarios=scenarios,
         visible_at=now + float(late.get("seconds", _LATE_SECONDS)) if late is not None else now,
+        held=scenarios["hold_job"].get("status", "IN_PROGRESS") if "hold_job" in scenarios else None,
     )
     _keep_source(studio, job)
     if schedule.pending_at is None:

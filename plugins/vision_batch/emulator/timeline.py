@@ -7,8 +7,9 @@ service-contract 2.6 describes for the failures. Nothing happens before the work
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from vision_batch.emulator.records import Dataset, Job, RowFault, Schedule
+from vision_batch.emulator.records import Alive, Dataset, Job, RowFault, Schedule
 
 #: 12:54:57 to 12:54:58, 12:56:07 and 12:57:13: noticed, rows counted (and the dataset READY), done.
 NOTICED_SECONDS = 1.0
@@ -25,6 +26,9 @@ BROKEN_SECONDS = 540.0
 CANCELED_SECONDS = 6.0
 #: How long a cancelled job needs to stop; not recorded.
 STOP_SECONDS = 2.0
+#: The states of a job that is alive, in their order, and the moments that end each of them; the last is the end itself.
+_ORDER = get_args(Alive)
+_MOMENTS = ("pending_at", "started_at", "settled_at", "finished_at")
 
 
 @dataclass(frozen=True)
@@ -125,14 +129,16 @@ def _result_view(dataset: Dataset, writer: Job, now: float) -> DatasetView:
 
 def settled_at(job: Job) -> float | None:
     """Return when the rows of a job are all decided, or ``None`` while that is open."""
-    if job.schedule.settled_at is None or job.work is None:
+    if job.schedule.settled_at is None or job.work is None or job.held is not None:
         return None
     return max(job.schedule.settled_at, job.work.done_at)
 
 
 def finished_at(job: Job) -> float | None:
-    """Return when a job ends by itself, or ``None`` while its work is not done."""
+    """Return when a job ends by itself, or ``None`` while its work is not done or it is held."""
     plan = job.schedule
+    if job.held is not None:
+        return None
     if plan.settled_at is None:
         return plan.finished_at
     settled = settled_at(job)
@@ -142,12 +148,12 @@ def finished_at(job: Job) -> float | None:
 def job_view(job: Job, now: float) -> JobView:
     """Show a job."""
     plan, end = job.schedule, finished_at(job)
-    started = plan.started_at if plan.started_at is not None and now >= plan.started_at else None
+    started = plan.started_at if _has_come(job, "IN_PROGRESS", plan.started_at, now) else None
     if job.canceled_at is not None and now >= job.canceled_at and (end is None or job.canceled_at < end):
         if started is not None and started > job.canceled_at:
             started = None
         return JobView("CANCELED", started_at=started, finished_at=job.canceled_at)
-    result = job.result_dataset_id if plan.pending_at is not None and now >= plan.pending_at else None
+    result = job.result_dataset_id if _has_come(job, "PENDING", plan.pending_at, now) else None
     settled = settled_at(job)
     is_settled = settled is not None and now >= settled
     if end is not None and now >= end:
@@ -157,3 +163,20 @@ def job_view(job: Job, now: float) -> JobView:
     if started is not None:
         return JobView("IN_PROGRESS", result, started, settled=is_settled)
     return JobView("PENDING" if result is not None else "CREATED", result)
+
+
+def released(job: Job, now: float) -> Job:
+    """Return a held job that goes on: what is still to come is later by the time that it was held too long."""
+    if job.held is None:
+        return job
+    plan = job.schedule
+    ahead = {name: getattr(plan, name) for name in _MOMENTS[_ORDER.index(job.held) :]}
+    ahead = {name: moment for name, moment in ahead.items() if moment is not None}
+    late = max(0.0, now - min(ahead.values()))
+    moved = plan.model_copy(update={name: moment + late for name, moment in ahead.items()})
+    return job.model_copy(update={"held": None, "schedule": moved})
+
+
+def _has_come(job: Job, state: Alive, moment: float | None, now: float) -> bool:
+    allowed = job.held is None or _ORDER.index(state) <= _ORDER.index(job.held)
+    return allowed and moment is not None and now >= moment

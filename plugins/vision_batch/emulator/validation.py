@@ -39,7 +39,9 @@ def validate(folder: Path, task_type: str) -> tuple[ValidationWork, StoredFile |
             valid += 1
             hashes.write(row.sha256() + "\n")
             writer.add({"request": row.request, "response": row.response}, len(line))
-    (folder / INDEX).write_bytes(starts.tobytes())
+    part = folder / f"{INDEX}.part"
+    part.write_bytes(starts.tobytes())
+    part.replace(folder / INDEX)
     if number == 0:
         faults["", ""] = RowFault(error="EmptyDataset", description="the file has no rows")
     work = ValidationWork(done_at=0, total_rows=number, valid_rows=valid, faults=list(faults.values()))

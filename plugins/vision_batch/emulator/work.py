@@ -47,6 +47,11 @@ class Work:
         """Begin to answer the rows of a job."""
         self._begin(self._answer(job))
 
+    async def idle(self) -> None:
+        """Wait until nothing is left to do."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def close(self) -> None:
         """Wait for what runs right now; leave the rest to the next run."""
         for task in self._running:

@@ -23,8 +23,8 @@ RESERVED = frozenset(
     {
         "item_key", "image_uri", "image_sha256", "etag", "image_width", "image_height", "partition", "question_key",
         "revision", "model", "job_id", "source_dataset_id", "result_dataset_id", "shard", "attempt", "run_id",
-        "input_id", "estimated_tokens", "estimated_units", "estimated_cost", "asked_at", "answered_at", "copied_from",
-        "status", "raw_text", "error",
+        "input_id", "request_key", "estimated_tokens", "estimated_units", "estimated_cost", "asked_at", "answered_at",
+        "copied_from", "status", "raw_text", "error",
     }
 )  # fmt: skip
 

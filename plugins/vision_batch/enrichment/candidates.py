@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -75,18 +75,20 @@ class KeySet:
 
 
 class Candidates:
-    """Take a plan's items in any order; tell which are to be asked, and give these back in shards.
+    """Take a plan's items; tell which are to be asked, and give these back in shards, the same from any order.
 
     It counts items that are ``settled``, those of them that are ``used_up`` without an answer, and ``claimed`` ones.
 
     :param partitions: in the order in which they are asked; items of others come last.
+    :param asked: those of them that have to be right; ``None`` for all. An item of another whose key was added before
+        is left out, and counted as ``moved``.
     """
 
-    def __init__(self, partitions: Sequence[str], limits: Limits) -> None:
+    def __init__(self, partitions: Sequence[str], limits: Limits, *, asked: Collection[str] | None = None) -> None:
         self._places = {partition: place for place, partition in enumerate(partitions)}
-        self._limits = limits
+        self._limits, self._asked = limits, asked
         self._db = _open(_SCHEMA)
-        self.settled = self.used_up = self.claimed = 0
+        self.settled = self.used_up = self.claimed = self.moved = 0
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +104,7 @@ class Candidates:
         :raises DuplicateItemError: if one of them, or one added before, has the same key.
         """
         taken, last = frozenset(claimed), ""
+        items = self._without_moved(items)
 
         def rows() -> Iterator[tuple[Any, ...]]:
             nonlocal last
@@ -113,6 +116,25 @@ class Candidates:
             self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows())
         except sqlite3.IntegrityError:
             raise DuplicateItemError(f"item key {last!r} is there twice; every item needs a key of its own") from None
+
+    def forget(self, partition: str) -> None:
+        """Take out what is to be asked of a partition."""
+        self._db.execute("DELETE FROM items WHERE partition = ?", (partition,))
+
+    def _without_moved(self, items: Iterable[Item]) -> Iterable[Item]:
+        if self._asked is None:
+            return items
+        found = list(items)
+        query = "SELECT item_key FROM items WHERE item_key IN (SELECT value FROM json_each(?))"
+        seen = {key for (key,) in self._db.execute(query, (json.dumps([item.item_key for item in found]),))}
+        kept: list[Item] = []
+        for item in found:
+            if item.item_key in seen and item.partition not in self._asked:
+                self.moved += 1
+                continue
+            seen.add(item.item_key)
+            kept.append(item)
+        return kept
 
     def _row(self, item: Item, known: SettledItem | None, *, claimed: bool) -> tuple[Any, ...]:
         attempt = None if claimed else next_attempt(item, known, self._limits)

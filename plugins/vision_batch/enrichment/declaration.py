@@ -226,6 +226,15 @@ class Declaration(Part):
         staging = () if self.destination.staging is None else (self.destination.staging,)
         return (self.work_folder, *lists, *staging, *self.source.prefixes())
 
+    def is_on_s3(self) -> bool:
+        """Say whether any of these places is in object storage."""
+        return any(place.startswith("s3://") for place in self.places())
+
+    @property
+    def storage_connection(self) -> str:
+        """Return the connection of object storage."""
+        return self.source.connection or "aws_default"
+
     def models(self) -> Mapping[str, Model]:
         """Return every model that can be asked: the eight and those that settings add."""
         return _with_added(self.added_models)

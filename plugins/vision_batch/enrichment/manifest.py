@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vision_batch.enrichment.declaration import allowed_names
 from vision_batch.enrichment.places import ManifestFormat
 from vision_batch.errors import InputError
 
@@ -51,16 +52,24 @@ def manifest_rows(
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         raise InputError(f"{origin}, line {line}: the manifest is not UTF-8 text") from None
-    yield from (_csv_rows if kind == "csv" else _jsonl_rows)(text, origin)
+    yield from _csv_rows(text, origin, columns) if kind == "csv" else _jsonl_rows(text, origin)
 
 
-def _csv_rows(text: str, origin: str) -> Iterator[dict[str, Any]]:
+def _require_columns(there: Sequence[str], needed: Collection[str], origin: str) -> None:
+    """Refuse a list that is not one: of a file without rows nobody else would see it."""
+    for column in sorted({*needed} - {*there}):
+        raise InputError(f"{origin}: there is no column {column!r}; {allowed_names(there, column)}")
+
+
+def _csv_rows(text: str, origin: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:
             if None in row:
                 raise InputError(f"{origin}, line {reader.line_num}: more values than the first line has columns")
             yield row
+        if reader.fieldnames and reader.line_num == 1:
+            _require_columns(reader.fieldnames, columns, origin)
     except csv.Error as error:
         raise InputError(f"{origin}, line {reader.reader.line_num}: this is not CSV: {error}") from None
 
@@ -85,6 +94,8 @@ def _parquet_rows(body: bytes, origin: str, columns: Collection[str]) -> Iterato
     try:
         file = pq.ParquetFile(pa.BufferReader(body))
         there = file.schema_arrow.names
+        if not file.metadata.num_rows:
+            _require_columns(there, columns, origin)
         # Without any of the columns all are read, so that the message can name them.
         wanted = [name for name in there if name in columns] or there
         _require_unpacked(file.metadata, wanted, origin)

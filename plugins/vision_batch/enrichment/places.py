@@ -57,6 +57,19 @@ def storage_uri(found: str) -> str:
     return found
 
 
+def _refuse_anywhere(uri: str, example: str) -> None:
+    """Refuse a placeholder that leaves open which bucket, or which folder of the machine, may be read."""
+    scheme, _, path = uri.partition("://")
+    if path.partition("{")[0].rpartition("/")[0].strip("/"):
+        return
+    if scheme == "s3":
+        where, so = "the bucket's name", "images of other buckets could be read too"
+    else:
+        where, so = "the root folder", "every file of the machine could be read"
+        example = example.replace("s3://bucket/", "file:///folder/")
+    raise ValueError(f"{uri!r} has its placeholder in {where}, so that {so}; write it like {example}")
+
+
 def _refuse_mixed(uri: str, key_format: str) -> None:
     """Refuse a pattern that gives one prefix to two partitions, or a prefix that begins another's."""
     keys = dict.fromkeys(time.strftime(key_format) for time in _TIMES)
@@ -152,7 +165,8 @@ class Source(Part):
             raise ValueError(f"{uri!r} {has}; write it like {example}")
         if "{partition:" in uri and "partition_format" in info.data:
             _refuse_mixed(uri, info.data["partition_format"])
-        return storage_uri(uri)
+        _refuse_anywhere(storage_uri(uri), example)
+        return uri
 
     @field_validator("query")
     @classmethod

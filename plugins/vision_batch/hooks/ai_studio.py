@@ -62,6 +62,14 @@ class AIStudioHook(BaseHook):
         with SyncAIStudioClient(self.config()) as client:
             yield client
 
+    def windows(self) -> Mapping[str, int]:
+        """Return the windows that the connection gives to models, as :meth:`config` does, whatever else is in it.
+
+        :raises ConnectionInputError: if they are no windows.
+        """
+        connection = self.get_connection(self.conn_id)
+        return _windows(connection, connection.extra_dejson.get("window_tokens"))
+
     def unit_price(self) -> Decimal | None:
         """Return the price of a billing unit, 1000 tokens at coefficient 1, if the connection has it.
 

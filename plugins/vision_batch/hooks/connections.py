@@ -53,7 +53,7 @@ def trials(declaration: Declaration, *, make_buckets: bool = False) -> Iterator[
 
     :param make_buckets: make the buckets that are not there.
     """
-    clients = SharedS3Client(declaration.source.connection or "aws_default")
+    clients = SharedS3Client(declaration.storage_connection)
     resources = Resources(declaration, s3_client=clients, destination_server=destination_server)
     yield "service", declaration.connection, partial(_service, declaration.connection)
     for place in declaration.source.prefixes():

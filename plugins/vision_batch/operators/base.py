@@ -47,7 +47,7 @@ class EnrichmentOperator(BaseOperator):
         hook = AIStudioHook(declaration.connection)
         config, unit_price = (hook.config(), hook.unit_price()) if with_service else (None, None)
         return Resources(
-            declaration, config, s3_client(declaration), destination_server, query_rows, unit_price, _count
+            declaration, config, s3_client(declaration), destination_server, query_rows, unit_price, meter=_count
         )
 
 
@@ -65,6 +65,4 @@ def task_page(operator: type) -> str:
 
 def s3_client(declaration: Declaration) -> S3ClientFactory | None:
     """Return a way to the S3 client of the source's connection, if anything lies on S3."""
-    if not any(uri.startswith("s3://") for uri in declaration.places()):
-        return None
-    return SharedS3Client(declaration.source.connection or "aws_default")
+    return SharedS3Client(declaration.storage_connection) if declaration.is_on_s3() else None

@@ -45,6 +45,22 @@ def run_partitions(declaration: Declaration, context: Context) -> list[str]:
     return [last_complete_partition(now, cron=declaration.schedule, **cut)]
 
 
+def folded(partitions: Sequence[str]) -> list[str]:
+    """Return the ends of a range of partitions, which is all that the next task needs to know it.
+
+    A year of hours would not fit into an XCom.
+    """
+    return list(dict.fromkeys([partitions[0], partitions[-1]]))
+
+
+def unfolded(declaration: Declaration, found: Sequence[str]) -> list[str]:
+    """Return the partitions of which :func:`folded` has made a range."""
+    if len(found) == 1:
+        return list(found)
+    cut = {"timezone": declaration.timezone, "key_format": declaration.source.partition_format}
+    return partitions_between(found[0], found[-1], cron=declaration.schedule, **cut)
+
+
 def check_params(context: Context) -> None:
     """Refuse params that the DAG does not declare: Airflow hands them on as they are.
 
@@ -95,7 +111,7 @@ class VisionBatchPlanOperator(EnrichmentOperator):
             self.log.info("%s", line)
         if summary.budget is not None and not (self.declaration.budget.asks or params.dry_run):
             refuse(summary.budget, instead="Ask for fewer partitions, or declare more budget, or above: approve")
-        return summary.as_dict()
+        return {**summary.as_dict(), "partitions": folded(partitions)}
 
 
 class VisionBatchClaimOperator(EnrichmentOperator):
@@ -130,7 +146,8 @@ class VisionBatchClaimOperator(EnrichmentOperator):
         resources = self.open_resources(context, with_service=self.declaration.budget.is_set)
         run_id = str(context["run_id"])
         approved = self.approval is not None
-        claimed = claim(resources, self.plan["uri"], self.plan["partitions"], run_id, approved=approved)
+        partitions = unfolded(self.declaration, self.plan["partitions"])
+        claimed = claim(resources, self.plan["uri"], partitions, run_id, approved=approved)
         return fill_places(context, claimed.shards, places)
 
 
@@ -166,7 +183,8 @@ class VisionBatchPublishOperator(EnrichmentOperator):
             raise FinalError("the plan or the claim of this run failed: see their logs")
         resources = self.open_resources(context, with_service=False)
         run_id, told = str(context["run_id"]), partial(self._have_announced, context)
-        published = publish(resources, self.plan["partitions"], [key for key in self.shards if key], run_id, told)
+        partitions_asked = unfolded(self.declaration, self.plan["partitions"])
+        published = publish(resources, partitions_asked, [key for key in self.shards if key], run_id, told)
         table, partitions = table_asset(self.declaration), partitions_asset(self.declaration)
         if published.announced:
             context["outlet_events"][table].extra.update(published.event())

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import pyarrow as pa
-import pybase64
 
-#: Shorter texts are quicker as Python's own.
-LONG_BYTES = 4096
+from vision_batch.service.request_hash import LONG_BYTES
 
 
 def python_values(array: Any) -> list[Any]:
-    """Return the values of an Arrow array as ``to_pylist`` does, but long Base64 as views of its memory."""
+    """Return the values of an Arrow array as ``to_pylist`` does, but long texts as views of its memory."""
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = iter(python_values(array.flatten()))
@@ -33,17 +31,6 @@ def _texts(array: Any) -> Iterator[memoryview | str | None]:
     _, offsets, data = array.buffers()
     ends = memoryview(offsets).cast("i")[array.offset : array.offset + len(array) + 1].tolist()
     whole = memoryview(data)
-    for start, end, there in zip(ends, ends[1:], array.is_valid().to_pylist(), strict=False):
+    for (start, end), there in zip(pairwise(ends), array.is_valid().to_pylist(), strict=True):
         text = whole[start:end]
-        yield (text if _is_long_base64(text) else str(text, "utf-8")) if there else None
-
-
-def _is_long_base64(text: memoryview) -> bool:
-    """Tell whether a text is long, and one in which JSON escapes nothing."""
-    if len(text) <= LONG_BYTES:
-        return False
-    try:
-        pybase64.b64decode_as_bytearray(text, validate=True)
-    except ValueError:
-        return False
-    return True
+        yield (text if len(text) > LONG_BYTES else str(text, "utf-8")) if there else None

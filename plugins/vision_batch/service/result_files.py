@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from vision_batch.errors import FinalError, TransferError
 from vision_batch.service.arrow_values import python_values
-from vision_batch.service.range_file import RangeFile, Span
-from vision_batch.service.rows import request_hash
+from vision_batch.service.range_file import WHOLE_BYTES, RangeFile, Span
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.storage import StorageRetries, downloads
 from vision_batch.service.types import ResultFile
 
@@ -19,8 +19,9 @@ from vision_batch.service.types import ResultFile
 ROWS = 1024
 ROWS_WITH_IMAGES = 16
 
-#: Bytes of a column that Arrow reads at once; without such a limit it reads a whole column of a row group.
-BUFFER_BYTES = 4 * 1024 * 1024
+#: Bytes of a column that Arrow reads at once where row groups are large, or a page if that is more; without a limit it
+#: reads a whole column of a row group. What is read directly into a page is not copied out of a buffer.
+BUFFER_BYTES = 256 * 1024
 
 _REQUEST, _RESPONSE, _TEXT = "request", "response", "text"
 
@@ -36,7 +37,7 @@ class GivesResultFiles(Protocol):
 
 
 def read_result_files(
-    client: GivesResultFiles, dataset_id: str, *, with_images: bool, retries: StorageRetries | None = None
+    client: GivesResultFiles, dataset_id: str, *, hashing: RequestHash | None, retries: StorageRetries | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Read every file of a result dataset: see :func:`vision_batch.service.rows.results`."""
     files = client.result_files(dataset_id)
@@ -44,10 +45,10 @@ def read_result_files(
         source = _Renewable(client, dataset_id, file)
         name = f"file {file.key!r} of dataset {dataset_id}"
         with downloads(file.url) as http, RangeFile(http, source.url, name=name, retries=retries) as opened:
-            yield from read_result_file(opened, name, with_images=with_images)
+            yield from read_result_file(opened, name, hashing=hashing)
 
 
-def read_result_file(file: RangeFile, name: str, *, with_images: bool) -> Iterator[pa.RecordBatch]:
+def read_result_file(file: RangeFile, name: str, *, hashing: RequestHash | None) -> Iterator[pa.RecordBatch]:
     """Read one file in batches.
 
     :param name: what messages call it.
@@ -55,12 +56,15 @@ def read_result_file(file: RangeFile, name: str, *, with_images: bool) -> Iterat
     :raises TransferError: if it is not whole.
     """
     try:
-        with pq.ParquetFile(cast("IO[Any]", file), buffer_size=BUFFER_BYTES, pre_buffer=False) as parquet:
-            columns = _columns(parquet, name, with_images=with_images)
-            file.plan(_ranges(parquet, columns))
-            rows = ROWS_WITH_IMAGES if with_images else ROWS
+        source = cast("IO[Any]", file)
+        metadata = pq.read_metadata(source)
+        columns = _columns(metadata, name, hashing=hashing)
+        ranges = list(_ranges(metadata, columns))
+        file.plan(ranges)
+        rows = ROWS_WITH_IMAGES if hashing else ROWS
+        with pq.ParquetFile(source, metadata=metadata, buffer_size=_buffer_bytes(ranges), pre_buffer=False) as parquet:
             for batch in parquet.iter_batches(rows, columns=list(columns), use_threads=False):
-                yield _flat(batch, with_images=with_images)
+                yield _flat(batch, hashing=hashing)
     except _ARROW_ERRORS as error:
         raise TransferError(f"{name} cannot be read as Parquet: {type(error).__name__}: {error}") from None
 
@@ -84,9 +88,9 @@ class _Renewable:
         raise TransferError(f"dataset {self._dataset_id} no longer has the file {self._key!r}")
 
 
-def _columns(parquet: pq.ParquetFile, name: str, *, with_images: bool) -> Mapping[str, int]:
+def _columns(metadata: pq.FileMetaData, name: str, *, hashing: RequestHash | None) -> Mapping[str, int]:
     """Return the paths and numbers of the leaf columns to read."""
-    leaves = {parquet.schema.column(number).path: number for number in range(len(parquet.schema.names))}
+    leaves = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
     of_request = {path: number for path, number in leaves.items() if path.split(".")[0] == _REQUEST}
     texts = {path: number for path, number in of_request.items() if path.split(".")[-1] == _TEXT}
     if _RESPONSE not in leaves or not texts:
@@ -94,13 +98,13 @@ def _columns(parquet: pq.ParquetFile, name: str, *, with_images: bool) -> Mappin
             f"{name} has the columns {sorted(leaves)[:20]}; a result has request (with text) and response. "
             "Is it the result dataset of the job?"
         )
-    return {**(of_request if with_images else texts), _RESPONSE: leaves[_RESPONSE]}
+    return {**(of_request if hashing else texts), _RESPONSE: leaves[_RESPONSE]}
 
 
-def _ranges(parquet: pq.ParquetFile, columns: Mapping[str, int]) -> Iterator[Span]:
-    """Say where in the file the columns are."""
-    for group in range(parquet.num_row_groups):
-        of_group = parquet.metadata.row_group(group)
+def _ranges(metadata: pq.FileMetaData, columns: Mapping[str, int]) -> Iterator[Span]:
+    """Say where in the file the columns are, row group by row group."""
+    for group in range(metadata.num_row_groups):
+        of_group = metadata.row_group(group)
         for number in columns.values():
             chunk = of_group.column(number)
             start = chunk.data_page_offset
@@ -109,14 +113,19 @@ def _ranges(parquet: pq.ParquetFile, columns: Mapping[str, int]) -> Iterator[Spa
             yield start, start + chunk.total_compressed_size
 
 
-def _flat(batch: pa.RecordBatch, *, with_images: bool) -> pa.RecordBatch:
+def _buffer_bytes(ranges: Sequence[Span]) -> int:
+    """Return how much of a column Arrow has to read at once: all of it, without a copy, where that is one block."""
+    return 0 if all(end - start <= WHOLE_BYTES for start, end in ranges) else BUFFER_BYTES
+
+
+def _flat(batch: pa.RecordBatch, *, hashing: RequestHash | None) -> pa.RecordBatch:
     requests = python_values(batch.column(_REQUEST))
     flat: dict[str, Any] = {
         "text": pa.array([_text(request) for request in requests], pa.string()),
         "response": batch.column(_RESPONSE).cast(pa.string()),
     }
-    if with_images:
-        flat["request_hash"] = pa.array([request_hash(request or []) for request in requests], pa.string())
+    if hashing:
+        flat["request_hash"] = pa.array([hashing.of(request or []) for request in requests], pa.string())
     return pa.RecordBatch.from_pydict(flat)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
+import ssl
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -97,14 +99,21 @@ def downloads(url: str) -> urllib3.PoolManager:
     settings: dict[str, Any] = {
         "timeout": _DOWNLOAD_TIMEOUT,
         "retries": False,  # they are ours
-        "ssl_context": httpx.create_ssl_context(),
         "maxsize": 4,
     }
+    if "https" in (to.scheme, urlsplit(proxy).scheme if proxy else None):
+        settings["ssl_context"] = _certificates()
     if proxy is None:
         return urllib3.PoolManager(**settings)
     by = urlsplit(proxy)
     login = f"{unquote(by.username)}:{unquote(by.password or '')}" if by.username else None
     return urllib3.ProxyManager(proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login), **settings)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Load what connections are checked by, once: that takes as long as a small file."""
+    return httpx.create_ssl_context()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,10 +128,10 @@ class WorkFolder:
         """Replace ``open.json`` by what ``change`` makes of it, again if somebody else was first.
 
         :param change: a pure function; called once for each try.
-        :raises StaleWriteError: if others were first for about a minute.
+        :raises StaleWriteError: if others were first for about ten minutes.
         """
         for attempt in stamina.retry_context(
-            on=StaleWriteError, attempts=200, timeout=60, wait_initial=0.02, wait_max=1
+            on=StaleWriteError, attempts=None, timeout=600, wait_initial=0.02, wait_max=1
         ):
             with attempt:
                 return self._swap_open(change)
@@ -155,14 +155,8 @@ class WorkFolder:
             key: OpenShard(key, entry["question_key"], entry["partitions"], _time(entry["claimed_at"]), entry["run_id"])
             for key, entry in record["shards"].items()
         }
-        waiting = {
-            partition: Waiting(**{**entry, "since": _time(entry["since"])})
-            for partition, entry in record.get("waiting", {}).items()
-        }
-        unannounced = {
-            partition: Unannounced(**{**entry, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
-            for partition, entry in record.get("unannounced", {}).items()
-        }
+        waiting = {partition: _waiting(entry) for partition, entry in record.get("waiting", {}).items()}
+        unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
         return OpenState(shards, waiting, unannounced), version
 
     def _swap_open(self, change: Callable[[OpenState], OpenState]) -> OpenState:
@@ -183,6 +177,18 @@ class WorkFolder:
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
+
+
+def _waiting(entry: Mapping[str, Any]) -> Waiting:
+    """Read an entry; what a later version has added to it is passed over."""
+    known = {each.name: entry[each.name] for each in fields(Waiting) if each.name in entry}
+    return Waiting(**{**known, "since": _time(entry["since"])})
+
+
+def _unannounced(entry: Mapping[str, Any]) -> Unannounced:
+    """Read an entry; what a later version has added to it is passed over."""
+    known = {each.name: entry[each.name] for each in fields(Unannounced) if each.name in entry}
+    return Unannounced(**{**known, "listed_at": entry["listed_at"] and _time(entry["listed_at"])})
 
 
 def _open_record(shard: OpenShard) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def items_to_parquet(items: Sequence[ManifestItem]) -> bytes:
 
 def items_from_parquet(body: bytes) -> list[ManifestItem]:
     """Read what :func:`items_to_parquet` wrote, or an earlier version of it without ``least_tokens``."""
-    return [ManifestItem(**{**row, "variables": json.loads(row["variables"])}) for row in _rows(body)]
+    return [ManifestItem(**{**row, "variables": json.loads(row["variables"])}) for row in _rows(body, ManifestItem)]
 
 
 def item_keys_from_parquet(body: bytes) -> list[str]:
@@ -121,7 +121,7 @@ def rows_to_parquet(rows: Sequence[RowRecord]) -> bytes:
 
 def rows_from_parquet(body: bytes) -> list[RowRecord]:
     """Read what :func:`rows_to_parquet` wrote."""
-    return [RowRecord(**{**row, "fate": Fate(row["fate"])}) for row in _rows(body)]
+    return [RowRecord(**{**row, "fate": Fate(row["fate"])}) for row in _rows(body, RowRecord)]
 
 
 def _parquet(table: Any) -> bytes:
@@ -132,8 +132,11 @@ def _parquet(table: Any) -> bytes:
     return sink.getvalue()
 
 
-def _rows(body: bytes) -> list[dict[str, Any]]:
+def _rows(body: bytes, kind: type[ManifestItem | RowRecord]) -> list[dict[str, Any]]:
+    """Read rows; columns that a later version has added are passed over."""
     import pyarrow.parquet as pq
 
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(body)).to_pylist()
+    table = pq.read_table(io.BytesIO(body))
+    known = {each.name for each in fields(kind)}
+    rows: list[dict[str, Any]] = table.select([name for name in table.column_names if name in known]).to_pylist()
     return rows

@@ -11,6 +11,7 @@ from itertools import islice
 
 from vision_batch.enrichment.gate import gate_problems
 from vision_batch.enrichment.plan import next_attempt
+from vision_batch.errors import DuplicateItemError, InputError
 from vision_batch.shards.folder import OpenState, Unannounced
 from vision_batch.steps.listing import items_of
 from vision_batch.steps.plan import LOOKUP_ROWS, settled_items
@@ -163,11 +164,18 @@ def _look(resources: Resources, partition: str, entry: Unannounced, rows: Rows, 
     problems = "; ".join(gate_problems(resources.declaration.gate, rows.counts))
     if problems:
         announcing.held[partition] = problems
-    elif (looked := look_at(resources, partition, entry.listed_at)).complete:
+        announcing.looked[partition] = rows.digest
+        return
+    try:
+        looked = look_at(resources, partition, entry.listed_at)
+    except (InputError, DuplicateItemError) as error:  # another day's list must not keep this one from being announced
+        announcing.held[partition] = f"its list is wrong: {error}"
+        return
+    if looked.complete:
         announcing.ready.add(partition)
         announcing.used_up.update({partition: looked.used_up} if looked.used_up else {})
-        return
-    announcing.looked[partition] = rows.digest
+    else:
+        announcing.looked[partition] = rows.digest
 
 
 def _record(resources: Resources, found: Mapping[str, Unannounced], announcing: Announcing, run_id: str) -> None:

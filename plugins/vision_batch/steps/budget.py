@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.spending import NOTHING, Cost, Verdict, job_cost, judge, month_start
+from vision_batch.enrichment.stored import read_stored
 from vision_batch.errors import BudgetExceededError
 from vision_batch.shards.folder import OpenShards, WorkFolder
 from vision_batch.steps.resources import Resources
@@ -53,7 +53,7 @@ def _spent(resources: Resources, shards: OpenShards, now: datetime) -> Cost:
 
 def _cost_of_open(resources: Resources, work: WorkFolder, key: str) -> Cost:
     shard = work.shard(key)
-    claimed_with = Declaration.model_validate(shard.question()["declaration"])
+    claimed_with = read_stored(shard.question(), shard=key)
     tokens = sum(item.tokens or 0 for item in shard.manifest())
     return job_cost(tokens, claimed_with.asked_model(), resources.unit_price) if tokens else NOTHING
 

@@ -12,6 +12,7 @@ from vision_batch.enrichment.candidates import KeySet
 from vision_batch.enrichment.identity import shard_key
 from vision_batch.enrichment.plan import SettledItem, is_below
 from vision_batch.enrichment.spending import price_of
+from vision_batch.enrichment.stored import stored_question
 from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, Waiting, WorkFolder
 from vision_batch.shards.records import ManifestItem
 from vision_batch.steps.budget import judged, refuse
@@ -47,10 +48,14 @@ def claim(
     partitions, and every one without a new event for ``limits.adopt_after``. Safe to call again: the same items make
     the same shard.
 
+    The destination's table is made, or widened, before.
+
     :param approved: whether a person let the plan go above the budget.
     :raises BudgetExceededError: if nobody did, and it does, or would since other runs have claimed. Nothing is claimed.
     """
     work = resources.work()
+    for change in resources.warehouse().ensure_table(resources.table()):
+        log.info("Table %s: %s.", resources.declaration.destination.table, change)
     planned = read_plan(work, plan_uri)
     before = work.open_shards()
     with KeySet() as taken:
@@ -136,7 +141,7 @@ class _Claiming:
         key, items = _never_closed(self._resources, self._work, items)
         self.made[key] = _entry(self._resources, key, items, self._run_id)
         self._tokens.append([item.tokens for item in items])
-        self._work.shard(key).write_manifest(items, _question(self._resources))
+        self._work.shard(key).write_manifest(items, stored_question(self._resources.declaration))
         crash_point("after_manifest")
 
     def _stay_within_budget(self, shards: OpenShards) -> None:
@@ -206,13 +211,6 @@ def _settled_since(item: ManifestItem, settled: dict[str, SettledItem]) -> bool:
 def _entry(resources: Resources, key: str, items: Sequence[ManifestItem], run_id: str) -> OpenShard:
     partitions = dict(sorted(Counter(item.partition for item in items).items()))
     return OpenShard(key, resources.declaration.question_key(), partitions, datetime.now(UTC), run_id)
-
-
-def _question(resources: Resources) -> dict[str, object]:
-    return {
-        "question_key": resources.declaration.question_key(),
-        "declaration": resources.declaration.model_dump(mode="json"),
-    }
 
 
 def _is_orphan(work: WorkFolder, shard: OpenShard, adopt_after: timedelta) -> bool:

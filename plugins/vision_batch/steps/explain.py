@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from vision_batch.shards.folder import OpenShard, ShardFolder
 from vision_batch.shards.records import ManifestItem
 from vision_batch.shards.state import Outcome
 from vision_batch.steps.resources import Resources
-from vision_batch.store import ObjectInfo, client_of_environment
-from vision_batch.warehouse.server import given_server
+from vision_batch.steps.ways import DESTINATION, STORAGE, FindWays, environment_ways
+from vision_batch.store import ObjectInfo
 
 _OUTCOMES = {
     Outcome.UNKNOWN: "its outcome is not known yet; the service's lists are looked at again",
@@ -28,7 +29,7 @@ _OUTCOMES = {
 }
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], find_ways: FindWays = environment_ways) -> int:
     """Print what is known of an item."""
     parser = argparse.ArgumentParser(prog="vision-batch explain", description=__doc__)
     parser.add_argument("enrichment", help="its name")
@@ -36,9 +37,11 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--include", type=Path, default=Path("include"), help="folder of the declarations")
     options = parser.parse_args(argv)
     try:
-        declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
-        server = given_server(os.environ.get("VISION_BATCH_DSN"))
-        lines = list(explain(Resources(declaration, None, client_of_environment, server), options.item_key))
+        with redirect_stdout(sys.stderr):  # what libraries have to say is no explanation
+            declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
+            ways = find_ways(declaration, None)
+            ways.tell("explain", STORAGE, DESTINATION)
+            lines = list(explain(ways.resources, options.item_key))
     except VisionBatchError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line prints
         return 2

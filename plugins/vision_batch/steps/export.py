@@ -7,15 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vision_batch.enrichment.reader import find_declaration
 from vision_batch.errors import InputError, VisionBatchError
 from vision_batch.steps.resources import Resources
-from vision_batch.store import client_of_environment
-from vision_batch.warehouse.server import given_server
+from vision_batch.steps.ways import DESTINATION, FindWays, environment_ways
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,14 +22,15 @@ if TYPE_CHECKING:
 Write = Callable[["pa.Table"], None]
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], find_ways: FindWays = environment_ways) -> int:
     """Export, and print how many answers there were; return 0, or 2 if that is not possible."""
     options = _parser().parse_args(argv)
     try:
-        declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
-        server = given_server(options.dsn or os.environ.get("VISION_BATCH_DSN"))
-        resources = Resources(declaration, None, client_of_environment, server)
-        exported = export(resources, options.to, every_question=options.every_question)
+        with redirect_stdout(sys.stderr):  # what libraries have to say is no result
+            declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
+            ways = find_ways(declaration, options.dsn)
+            ways.tell("export", DESTINATION)
+            exported = export(ways.resources, options.to, every_question=options.every_question)
     except (VisionBatchError, OSError) as error:
         print(f"vision-batch export: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
         return 2
@@ -123,6 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         "--include", type=Path, default=Path("include"), metavar="FOLDER", help="folder of the declarations"
     )
     parser.add_argument(
-        "--dsn", metavar="URL", help="address of the destination's server (default: the environment's VISION_BATCH_DSN)"
+        "--dsn",
+        metavar="URL",
+        help="address of the destination's server (default: Airflow's connection, else VISION_BATCH_DSN)",
     )
     return parser

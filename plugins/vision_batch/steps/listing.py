@@ -82,8 +82,10 @@ def _rows(resources: Resources, partition: str) -> tuple[str, Iterable[Mapping[s
         if source.query_file is not None:
             return origin, _duckdb_rows(source.query_file, source.query, partition)
         if resources.query_rows is None:
+            name = str(source.query_connection)
             raise ConnectionInputError(
-                f"connection {source.query_connection!r} of source.query_connection is known to Airflow only"
+                f"connection {name!r} of source.query_connection is not known here: give it to Airflow where this "
+                f"runs, such as in the environment as AIRFLOW_CONN_{name.upper()}"
             )
         return origin, resources.query_rows(str(source.query_connection), source.query, partition)
     uri = source.prefix(partition)

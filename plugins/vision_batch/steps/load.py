@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.parsing import parse_answer
 from vision_batch.errors import FinalError, NotFoundError, ReconcileError, RequestRefusedError, RetryableError
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, needs_whole_requests
+from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
@@ -27,6 +28,7 @@ from vision_batch.shards.state import (
     Observed,
     next_step,
 )
+from vision_batch.steps.copies import answered_before, content_of
 from vision_batch.steps.costs import RequestCosts, job_rows, meter_job_rows
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.datasets import is_there
@@ -138,7 +140,8 @@ def _join(made: _Shard, job: Job, dataset_id: str) -> Joined:
         for number, row in sorted(sent.items())
     ]
     whole = needs_whole_requests(requests, marker=marker)
-    joined = join(requests, _result_rows(made.service, dataset_id, with_images=whole), marker=marker)
+    hashing = RequestHash.like(requests[0].request_hash) if whole else None
+    joined = join(requests, _result_rows(made.service, dataset_id, hashing), marker=marker)
     if joined.duplicates or joined.foreign or joined.missing:
         log.warning(
             "Job %s: %d requests without an answer, %d repeated rows, %d rows that are not ours.",
@@ -150,8 +153,8 @@ def _join(made: _Shard, job: Job, dataset_id: str) -> Joined:
     return joined
 
 
-def _result_rows(service: SyncAIStudioClient, dataset_id: str, *, with_images: bool) -> Iterator[ResultRow]:
-    for batch in results(service, dataset_id, with_images=with_images):
+def _result_rows(service: SyncAIStudioClient, dataset_id: str, hashing: RequestHash | None) -> Iterator[ResultRow]:
+    for batch in results(service, dataset_id, hashing=hashing):
         for row in batch.to_pylist():
             yield ResultRow(row["text"], row["response"], row.get("request_hash"))
 
@@ -182,7 +185,7 @@ def _merge(made: _Shard, found: _Results) -> dict[str, int]:
     records = made.folder.rows(made.rows_name)
     if len(records) != len(items) or {record.item_key for record in records} != items.keys():
         raise ReconcileError(f"shard {made.folder.key} has {len(items)} items, but {len(records)} of them have a fate")
-    copies, costs = _copies(made, records), RequestCosts(made.resources)
+    copies, costs = _copies(made, items.values(), records), RequestCosts(made.resources)
     answers: list[dict[str, Any]] = []
     for record in records:
         outcome = _outcome_of(made, record, copies, found)
@@ -256,7 +259,7 @@ def _outcome_of(
         case Fate.REJECTED | Fate.FAILED:
             return {"status": str(record.fate), "error": record.detail}
         case Fate.COPIED:
-            source = copies.get(record.image_sha256 or "")
+            source = copies.get(record.item_key)
             return None if source is None else {**source, "copied_from": record.copied_from}
         case Fate.SENT:
             return _answer(made.resources.declaration, record.row, found)
@@ -301,6 +304,7 @@ def _provenance(made: _Shard, job: Job | None, item: ManifestItem, record: RowRe
         "attempt": item.attempt,
         "run_id": made.run_id,
         "input_id": item.input_id,
+        "request_key": record.request_key,
         "asked_at": _asked_at(made, job),
         "answered_at": job.finished_at if job and sent else None,
     }
@@ -317,17 +321,13 @@ def _asked_at(made: _Shard, job: Job | None) -> datetime:
     return prepared_at
 
 
-def _copies(made: _Shard, records: Sequence[RowRecord]) -> dict[str, dict[str, Any]]:
-    """Look up the answers that items of equal content copy, by image hash: fields, status and text."""
-    import pyarrow as pa
-
-    wanted = sorted({record.image_sha256 or "" for record in records if record.fate is Fate.COPIED})
-    if not wanted:
-        return {}
-    table = made.resources.table()
-    found = made.resources.warehouse().by_content(table, pa.table({"image_sha256": pa.array(wanted, pa.string())}))
-    names = [*(column.name for column in table.fields), "status", "raw_text", "image_width", "image_height"]
-    return {row["image_sha256"]: {name: row[name] for name in names} for row in found.to_pylist()}
+def _copies(made: _Shard, items: Iterable[ManifestItem], records: Sequence[RowRecord]) -> dict[str, dict[str, Any]]:
+    """Look up the answers that items of equal content copy, by item key: fields, status and text."""
+    copied = [record for record in records if record.fate is Fate.COPIED]
+    fields = [column.name for column in made.resources.table().fields]
+    names = [*fields, "status", "raw_text", "image_width", "image_height"]
+    found = answered_before(made.resources, copied, content_of(items))
+    return {item_key: {name: row[name] for name in names} for item_key, row in found.items()}
 
 
 def line_errors(job: Job, missing: frozenset[int]) -> dict[int, str]:

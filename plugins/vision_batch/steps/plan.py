@@ -7,10 +7,10 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from vision_batch.enrichment.candidates import Candidates, KeySet
@@ -19,6 +19,7 @@ from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Tokens
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.source import Item
 from vision_batch.enrichment.spending import Price, Verdict, price_of
+from vision_batch.errors import DuplicateItemError, InputError
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
 from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
 from vision_batch.steps.budget import judged
@@ -48,6 +49,8 @@ class PlanSummary:
     :param repair_tokens: what these cost at most.
     :param repair_waiting: items of other days without an answer, which found no job to ride along with.
     :param used_up: settled items without an answer, which have been asked ``limits.max_attempts`` times.
+    :param moved: items of other days than the run's own whose key a newer day has too; they are left out.
+    :param skipped: other days than the run's own that could not be listed, and why; they are tried again by later runs.
     :param budget: what the declared budget says to the price; ``None`` without one.
     """
 
@@ -66,6 +69,8 @@ class PlanSummary:
     repair_tokens: int
     repair_waiting: int
     used_up: int
+    moved: int = 0
+    skipped: Mapping[str, str] = field(default_factory=dict)
     budget: Verdict | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -136,10 +141,10 @@ def plan(
     own = _own(declaration, partitions, state, newest_first=newest_first)
     looked_at = [*own, *(each for each in _looked_back_at(declaration, partitions) if each not in own)]
     listed_at = datetime.now(UTC)
-    for change in resources.warehouse().ensure_table(resources.table()):
-        log.info("Table %s: %s.", declaration.destination.table, change)
-    with Candidates(looked_at, declaration.limits) as found:
-        listed, riders, repair_alone = _collect(resources, found, looked_at, own, state)
+    resources.warehouse().check_table(resources.table())
+    with Candidates(looked_at, declaration.limits, asked=frozenset(partitions)) as found:
+        listing = _Listing(resources, looked_at, partitions)
+        riders, repair_alone = _collect(resources, found, listing, own, state)
         packs = declaration.own and declaration.pack.min_tokens > 0 and not flush and not repair_alone
         floor_tokens = declaration.pack.min_tokens if packs else 0
         turns = take_turns(
@@ -153,8 +158,8 @@ def plan(
     if writer.shards and resources.service_config is not None:
         _prove_access(resources)
     record = {
-        "partitions": looked_at,
-        "own": own,
+        "partitions": [each for each in looked_at if each not in listing.skipped],
+        "own": [each for each in own if each not in listing.skipped],
         "listed_at": listed_at.isoformat(),
         "floor_tokens": floor_tokens,
         "repair_alone": repair_alone,
@@ -163,7 +168,7 @@ def plan(
     summary = PlanSummary(
         uri=writer.uri,
         partitions=tuple(partitions),
-        listed=listed,
+        listed=listing.listed,
         settled=found.settled,
         claimed=found.claimed,
         left=writer.left.total(),
@@ -176,6 +181,8 @@ def plan(
         repair_tokens=writer.repair_tokens,
         repair_waiting=len(riders.keys),
         used_up=found.used_up,
+        moved=found.moved,
+        skipped=listing.skipped,
         budget=judged(resources, price.cost, state.shards),
     )
     log.info("Plan: %s", summary.as_dict())
@@ -218,30 +225,55 @@ def _looked_back_at(declaration: Declaration, partitions: Sequence[str]) -> list
     )
 
 
+class _Listing:
+    """List a plan's partitions one after another, the run's own first, then from the newest to the oldest.
+
+    A list of another day that is wrong keeps no image from being asked but its own.
+    """
+
+    def __init__(self, resources: Resources, looked_at: Sequence[str], asked: Sequence[str]) -> None:
+        self._resources, self._asked = resources, asked
+        self._others = sorted({*looked_at} - {*asked}, reverse=True)
+        self.listed = 0
+        self.skipped: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Item]:
+        for partition in (*self._asked, *self._others):
+            try:
+                for item in items_of(self._resources, partition):
+                    self.listed += 1
+                    yield item
+            except (InputError, DuplicateItemError) as error:
+                if partition in self._asked:
+                    raise
+                log.warning("%s is left out, its list is wrong: %s", partition, error)
+                self.skipped[partition] = str(error)
+
+
 def _collect(
-    resources: Resources, found: Candidates, looked_at: Sequence[str], own: Sequence[str], state: OpenState
-) -> tuple[int, Riders, bool]:
+    resources: Resources, found: Candidates, listing: _Listing, own: Sequence[str], state: OpenState
+) -> tuple[Riders, bool]:
     """List all partitions and look their items up, a few thousand at once.
 
     The open shards were read before: what is neither in one of them nor settled now is asked by nobody.
 
-    :return: how many items were listed, those that may ride along, and whether these make a job of their own.
+    :return: the items that may ride along, and whether these make a job of their own.
     """
-    listing = chain.from_iterable(items_of(resources, partition) for partition in looked_at)
-    listed = 0
+    coming = iter(listing)
     work, question_key = resources.work(), resources.declaration.question_key()
     with claimed_items(work, state.shards, question_key) as claimed:
         riders = find_riders(resources, own, claimed)
-        while items := list(islice(listing, LOOKUP_ROWS)):
-            listed += len(items)
+        while items := list(islice(coming, LOOKUP_ROWS)):
             keys = [item.item_key for item in items]
             settled = settled_items(resources, keys)
             found.add(riders.others(items, settled), settled=settled, claimed=claimed.among(keys))
+        for partition in listing.skipped:
+            found.forget(partition)
         repair_alone = riders.make_a_job
         if repair_alone:
             leaving = riders.leave()
             found.add(leaving, settled=settled_items(resources, (item.item_key for item in leaving)))
-    return listed, riders, repair_alone
+    return riders, repair_alone
 
 
 def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, Tokens | None]:

@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,27 +19,33 @@ from vision_batch.enrichment.spending import read_price, shown
 from vision_batch.errors import InputError, VisionBatchError
 from vision_batch.steps.partitions import last_complete_partition, partitions_between
 from vision_batch.steps.plan import PlanSummary, plan
-from vision_batch.steps.resources import Resources
-from vision_batch.store import client_of_environment
-from vision_batch.warehouse.server import given_server
+from vision_batch.steps.ways import DESTINATION, MODEL, QUERY, STORAGE, FindWays, environment_ways
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], find_ways: FindWays = environment_ways) -> int:
     """Print the plan and its price; return 0, or 2 if there is none."""
     options = _parser().parse_args(argv)
     try:
-        declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
-        if options.model is not None:
-            declaration = with_overrides(declaration, model=options.model)
-        server = given_server(os.environ.get("VISION_BATCH_DSN"))
-        resources = Resources(declaration, None, client_of_environment, server, unit_price=options.unit_price)
-        summary = plan(resources, _partitions(declaration, options), flush=options.flush)
+        with redirect_stdout(sys.stderr):  # what libraries have to say is not the plan
+            summary = _planned(options, find_ways)
     except (VisionBatchError, OSError) as error:
         print(f"vision-batch plan: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
         return 2
     found = json.dumps(summary.as_dict(), ensure_ascii=False) if options.json else "\n".join(lines(summary))
     print(found)  # noqa: T201
     return 0
+
+
+def _planned(options: argparse.Namespace, find_ways: FindWays) -> PlanSummary:
+    declaration = find_declaration(options.enrichment, include_folder=options.include, environ=os.environ)
+    if options.model is not None:
+        declaration = with_overrides(declaration, model=options.model)
+    ways = find_ways(declaration, None)
+    ways.tell("plan", STORAGE, DESTINATION, QUERY, MODEL)
+    resources = ways.resources
+    if options.unit_price is not None:
+        resources = replace(resources, unit_price=options.unit_price)
+    return plan(resources, _partitions(declaration, options), flush=options.flush)
 
 
 def lines(summary: PlanSummary) -> list[str]:
@@ -49,14 +57,13 @@ def lines(summary: PlanSummary) -> list[str]:
     counts = (
         f"{summary.settled} are settled, {summary.claimed} are being asked, {summary.waiting} wait for a fuller job"
     )
-    asked = (
-        f"{summary.planned} would be asked of {price.model} in {price.jobs} jobs; {price.rejected} of them cannot be"
-    )
+    asked = f"{summary.planned} would be asked of {price.model} in {price.jobs} jobs"
+    free = f"{price.rejected} of them cannot be sent, {summary.copied} are copies of others in their job"
     billed = f"billed {cost.tokens:,}, {price.wasted_tokens:,} of them because a job costs at least 200,000"
     return [
         f"{over}: {summary.listed} images, waiting days included",
         f"  {counts}, {summary.left} are left to a later run",
-        f"  {asked} sent",
+        f"  {asked}; {free}",
         *_repair_lines(summary),
         f"  at most {price.tokens:,} tokens, {billed}: {shown(cost.units)} units{money}",
         *_budget_lines(summary),
@@ -77,6 +84,10 @@ def _repair_lines(summary: PlanSummary) -> Iterator[str]:
             f"  {summary.repair} of them again, because they have no answer, for at most {summary.repair_tokens:,} "
             f"tokens; {summary.repair_waiting} more wait for a job with room"
         )
+    if summary.moved:
+        yield f"  {summary.moved} images of other days are left out: a newer day lists their keys too"
+    for partition, problem in summary.skipped.items():
+        yield f"  {partition} is left out, its list is wrong: {problem}"
     if summary.used_up:
         yield f"  {summary.used_up} of the settled ones have no answer, and no attempts left"
 
@@ -103,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--to", dest="last", metavar="KEY", help="last partition; default: the first")
     parser.add_argument("--model", metavar="ID", help="another model than the declared one")
     parser.add_argument("--flush", action="store_true", help="let no small day wait")
-    parser.add_argument("--unit-price", type=_unit_price, metavar="PRICE", help="of one billing unit")
+    parser.add_argument(
+        "--unit-price", type=_unit_price, metavar="PRICE", help="of one billing unit; default: the connection's"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--include", type=Path, default=Path("include"), help="folder of the declarations")
     return parser

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 #: How many partitions an error names.
 MOST_TOLD = 5
 
+#: How many partitions a run's result and its asset events tell of one by one: an XCom stays below 64 kB.
+MOST_LISTED = 200
+
 
 @dataclass(frozen=True)
 class Published:
@@ -47,12 +50,14 @@ class Published:
     used_up: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as plain JSON values."""
-        return {**asdict(self), "rows": _sum(self.partitions)}
+        """Return the counts as plain JSON values, of the newest partitions where there are many."""
+        found = {name: _newest(value) for name, value in asdict(self).items()}
+        return {**found, "rows": _sum(self.partitions), "more_partitions": _rest(self.partitions)}
 
     def event(self) -> dict[str, Any]:
-        """Return what is told to those who wait for the table."""
-        return {"partitions": self.announced, "rows": _sum(self.announced)}
+        """Return what is told to those who wait for the table, of the newest partitions where there are many."""
+        told = {"partitions": _newest(self.announced), "rows": _sum(self.announced)}
+        return {**told, "more_partitions": more} if (more := _rest(self.announced)) else told
 
 
 def publish(
@@ -90,6 +95,14 @@ def publish(
     )
     _log(published)
     return published
+
+
+def _newest(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in sorted(found)[-MOST_LISTED:]}
+
+
+def _rest(found: Mapping[str, Any]) -> int:
+    return max(0, len(found) - MOST_LISTED)
 
 
 def _counts(rows: Mapping[str, Rows], partition: str) -> dict[str, int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.stored import read_stored
 from vision_batch.errors import ConnectionInputError
 from vision_batch.models import Model
 from vision_batch.shards.folder import ShardFolder, WorkFolder
@@ -42,6 +43,7 @@ class Resources:
     :param destination_server: gives the database server that a connection's id stands for.
     :param query_rows: gives the rows of a source's query for a partition, over a connection's id.
     :param unit_price: price of one billing unit, if it is known.
+    :param windows: of models by id, where ``service_config``, which has them too, is not there.
     :param meter: counts what was done, for those who watch.
     """
 
@@ -51,12 +53,13 @@ class Resources:
     destination_server: Callable[[str], ServerConfig] | None = None
     query_rows: Callable[[str, str, str], Iterable[Mapping[str, Any]]] | None = None
     unit_price: Decimal | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
     meter: Meter = _unmetered
 
     @property
     def model(self) -> Model:
         """Return the model that is asked, with the window that the declaration or the connection gives it."""
-        windows = self.service_config.windows if self.service_config is not None else {}
+        windows = self.windows if self.service_config is None else self.service_config.windows
         return self.declaration.asked_model(windows)
 
     def source_store(self) -> ReadableStore:
@@ -74,9 +77,11 @@ class Resources:
         return self.work().shard(key)
 
     def for_shard(self, key: str) -> Resources:
-        """Return resources that ask the question the shard was claimed with, whatever the declaration says now."""
-        claimed_with = self.shard(key).question()["declaration"]
-        return replace(self, declaration=Declaration.model_validate(claimed_with))
+        """Return resources that ask the question the shard was claimed with, whatever the declaration says now.
+
+        :raises ShardVersionError: if another version claimed it, and this one cannot read with what.
+        """
+        return replace(self, declaration=read_stored(self.shard(key).question(), shard=key))
 
     def folder_id(self) -> str:
         """Return the service's folder."""

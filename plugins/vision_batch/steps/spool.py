@@ -17,9 +17,11 @@ from vision_batch.errors import ImageRejected, ObjectChangedError, ObjectMissing
 from vision_batch.images.budget import Budget, text_tokens_upper_bound
 from vision_batch.images.opening import require_bytes
 from vision_batch.images.prepare import PreparedImage, prepare_image
-from vision_batch.service.rows import marker_line, request_hash, request_line
+from vision_batch.service.request_hash import RequestHash
+from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate, ManifestItem, RowRecord
+from vision_batch.steps.copies import Content, answered_before, content_of
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -71,9 +73,7 @@ def spool_requests(resources: Resources, shard: ShardFolder, folder: Path) -> Sp
         for prepared in _in_order(pool, _Preparer(resources, refused), items):
             writer.add(prepared)
             progress.step()
-    if any(item.variables for item in items):  # equal content with other variables is another question
-        return writer.spooled()
-    return _without_copies(resources, writer.spooled(), folder)
+    return _without_copies(resources, writer.spooled(), content_of(items), folder)
 
 
 def image_budget_tokens(resources: Resources, variables: Mapping[str, str]) -> int:
@@ -156,6 +156,7 @@ class _Writer:
         self._rows: list[RowRecord] = []
         self._sent: dict[str, RowRecord] = {}
         self._markers: set[str] = set()
+        self._hashing = RequestHash.new()
 
     def __enter__(self) -> None:
         """Keep the file open for the length of a ``with`` block."""
@@ -186,7 +187,7 @@ class _Writer:
             row=len(self._sent),
             marker=marker,
             text_sha256=hashlib.sha256(text.encode()).hexdigest(),
-            request_hash=None if self._declaration.marker else request_hash(json.loads(line)["request"]),
+            request_hash=None if self._declaration.marker else self._hashing.of(json.loads(line)["request"]),
         )
         self._sent[record.request_key or ""] = record
         self._rows.append(record)
@@ -200,21 +201,17 @@ class _Writer:
         return key[:LONG_MARKER_DIGITS] if short in self._markers else short
 
 
-def _without_copies(resources: Resources, spooled: Spooled, folder: Path) -> Spooled:
+def _without_copies(resources: Resources, spooled: Spooled, by: Content, folder: Path) -> Spooled:
     """Leave out the requests whose content the question has an answer for already."""
-    import pyarrow as pa
-
-    sent = [row for row in spooled.rows if row.fate is Fate.SENT]
-    hashes = pa.table({"image_sha256": pa.array(sorted({row.image_sha256 or "" for row in sent}), pa.string())})
-    found = resources.warehouse().by_content(resources.table(), hashes).to_pylist() if sent else []
-    if not found:
+    answered = answered_before(resources, [row for row in spooled.rows if row.fate is Fate.SENT], by)
+    if not answered:
         return spooled
-    answered = {row["image_sha256"]: row["item_key"] for row in found}
     kept: dict[int, int] = {}
     rows: list[RowRecord] = []
     for row in spooled.rows:
-        if row.fate is Fate.SENT and row.image_sha256 in answered:
-            rows.append(RowRecord(row.item_key, Fate.COPIED, row.image_sha256, copied_from=answered[row.image_sha256]))
+        if (found := answered.get(row.item_key)) is not None:
+            same = RowRecord(row.item_key, Fate.COPIED, row.image_sha256, row.request_key)
+            rows.append(replace(same, copied_from=found["item_key"]))
         elif row.row is not None:
             rows.append(replace(row, row=kept.setdefault(row.row, len(kept))))
         else:

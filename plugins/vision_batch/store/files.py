@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ from vision_batch.errors import (
 )
 from vision_batch.store.protocol import ObjectInfo
 
+log = logging.getLogger(__name__)
+
 
 class FileStore:
     """Keep objects as files; for one machine, or a file system with POSIX locks shared by all workers."""
@@ -28,16 +32,14 @@ class FileStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the files below ``prefix``, sorted; hidden files and folders are passed over."""
         path = _path(prefix)
-        folder, name = (path, "") if prefix.endswith("/") else (path.parent, path.name)
-        for found in _files_below(str(folder)):
-            if found.startswith(str(folder / name) if name else ""):
-                with suppress(ObjectMissingError):  # deleted while listing
-                    yield self.info(f"file://{found}")
+        folder, begins = (path, "") if prefix.endswith("/") else (path.parent, path.name)
+        for found in _files_below(str(folder), begins):
+            with suppress(ObjectMissingError):  # deleted while listing
+                yield self.info(f"file://{found}")
 
     def folders(self, uri: str) -> Iterator[str]:
         """Yield the names of the folders below; hidden ones are passed over."""
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(_path(uri)) as entries:
-            yield from sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        yield from sorted(name[:-1] for name in _names_in(str(_path(uri))) if name.endswith("/"))
 
     def info(self, uri: str) -> ObjectInfo:
         """Describe one file."""
@@ -45,6 +47,8 @@ class FileStore:
             stat = _path(uri).stat()
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(f"{uri} does not exist") from None
+        except OSError as error:
+            raise ObjectUnreadableError(f"{uri} cannot be looked at: {error.strerror}") from None
         return ObjectInfo(uri, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC), _file_etag(stat))
 
     def read(self, uri: str, *, if_match: str | None = None) -> bytes:
@@ -109,18 +113,56 @@ def _path(uri: str) -> Path:
     return Path(path)
 
 
-def _files_below(folder: str) -> Iterator[str]:
+def _files_below(folder: str, begins: str = "", above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield the files below a folder, sorted by path. Links are followed, unless they lead back: that has no end.
+
+    :param begins: what the names directly in the folder begin with.
+    :param above: the folders that it is in, as the file system knows them.
+    """
+    names = [name for name in _names_in(folder) if name.startswith(begins)]
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name + "/" * entry.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
+        stat = Path(folder).stat()
+    except (FileNotFoundError, NotADirectoryError):  # as _names_in has found, or deleted since
         return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
+    here = (stat.st_dev, stat.st_ino)
+    if here in above:
+        log.warning("%s is passed over: it is a link to a folder that it is in itself.", folder)
+        return
+    for name in names:
+        path = f"{folder.rstrip('/')}/{name}"
+        if name.endswith("/"):
+            yield from _files_below(path[:-1], above=above | {here})
+        else:
+            yield path
+
+
+def _names_in(folder: str) -> list[str]:
+    """Return the names of files and folders in a folder, sorted, those of folders with a slash; hidden ones are none.
+
+    :raises ObjectUnreadableError: if that cannot be told; an empty folder would look like images that are gone.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(filter(None, map(_listed, entries)))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ObjectUnreadableError(f"file://{folder} cannot be listed: {error.strerror}") from None
+
+
+def _listed(entry: os.DirEntry[str]) -> str | None:
+    """Return how an entry is listed, or ``None`` if it is not: links that lead nowhere, or to themselves, are not."""
+    if entry.name.startswith("."):
+        return None
+    try:
         if entry.is_dir():
-            yield from _files_below(entry.path)
-        elif entry.is_file():
-            yield entry.path
+            return f"{entry.name}/"
+        return entry.name if entry.is_file() else None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        log.warning("%s is passed over: it is a link to itself.", entry.path)
+        return None
 
 
 def _file_etag(stat: os.stat_result) -> str:

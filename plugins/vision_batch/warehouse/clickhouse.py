@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,6 +16,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from vision_batch.errors import AuthenticationError, ServiceUnavailableError
 from vision_batch.warehouse.clickhouse_tables import (
+    check,
     ensure,
     found_columns,
     has_jobs_table,
@@ -24,10 +25,11 @@ from vision_batch.warehouse.clickhouse_tables import (
     qualified,
     quoted,
     rows_of,
+    wanted_columns,
 )
 from vision_batch.warehouse.protocol import BILLED, COUNTS, KEY, SETTLED, UNSETTLED, LoadCounts, TableSpec, arrow_schema
 from vision_batch.warehouse.server import ServerConfig
-from vision_batch.warehouse.tables import in_key_order, reconcile, unsettled_rows
+from vision_batch.warehouse.tables import in_key_order, reconcile, selected, unsettled_rows
 
 #: What of the driver's options a connection may set.
 _OPTIONS = frozenset(
@@ -53,6 +55,11 @@ class ClickHouseWarehouse:
 
     server: ServerConfig
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with self._connected() as db:
+            check(db, spec)
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with self._connected() as db:
@@ -68,10 +75,11 @@ class ClickHouseWarehouse:
         columns, rest = unsettled_rows(limit, max_attempts, quoted)
         return self._looked_up(spec, f"SELECT {columns}", rest, None, arrow_schema(UNSETTLED))
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
         """Look up answers to equal content."""
-        rest = "AND t.status = 'answered' ORDER BY t.image_sha256, t.asked_at, t.item_key LIMIT 1 BY t.image_sha256"
-        return self._looked_up(spec, f"SELECT {_selected(spec)}", rest, hashes, spec.arrow_schema())
+        (by,) = wanted.column_names
+        rest = f"AND t.status = 'answered' ORDER BY t.{by}, t.asked_at, t.item_key LIMIT 1 BY t.{by}"
+        return self._looked_up(spec, "SELECT {columns}", rest, wanted, spec.arrow_schema())
 
     def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:
         """Insert answers as one block, which readers see whole or not at all, then the jobs."""
@@ -99,10 +107,10 @@ class ClickHouseWarehouse:
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table, as the server sends them."""
         with self._connected() as db:
-            if not found_columns(db, spec):
+            if not (found := found_columns(db, spec)):
                 return
             where = "" if every_question else f"WHERE t.question_key = {literal(spec.question_key)}"
-            query = f"SELECT {_selected(spec)} FROM {qualified(spec, spec.table)} AS t FINAL {where}"
+            query = f"SELECT {_selected(spec, found)} FROM {qualified(spec, spec.table)} AS t FINAL {where}"
             with db.query_arrow_stream(query, use_strings=True) as batches:
                 for batch in batches:
                     yield batch.cast(spec.arrow_schema())
@@ -112,12 +120,14 @@ class ClickHouseWarehouse:
     ) -> pa.Table:
         where = f"WHERE t.question_key = {literal(spec.question_key)}"
         with self._connected() as db:
-            if not found_columns(db, spec):
+            there = found_columns(db, spec)
+            if not there or (wanted is not None and wanted.column_names[0] not in there):
                 return schema.empty_table()
             if wanted is not None:
                 _send(db, "wanted", wanted)
                 name = quoted(wanted.column_names[0])
                 where += f" AND t.{name} IN (SELECT {name} FROM wanted)"
+            select = select.format(columns=_selected(spec, there))
             found: pa.Table = db.query_arrow(
                 f"{select} FROM {qualified(spec, spec.table)} AS t FINAL {where} {rest}", use_strings=True
             )
@@ -152,8 +162,14 @@ def _insert(db: Client, spec: TableSpec, answers: pa.Table) -> LoadCounts:
     return LoadCounts(inserted=answers.num_rows - known, updated=known - newer, kept=newer)
 
 
-def _selected(spec: TableSpec) -> str:
-    return ", ".join(f"t.{quoted(column.name)} AS {quoted(column.name)}" for column in spec.columns)
+def _selected(spec: TableSpec, found: Collection[str]) -> str:
+    kinds = wanted_columns(spec)
+    return selected(
+        spec,
+        found,
+        lambda column: f"t.{quoted(column.name)} AS {quoted(column.name)}",
+        lambda column: f"defaultValueOfTypeName({literal(kinds[column.name])}) AS {quoted(column.name)}",
+    )
 
 
 def _send(db: Client, name: str, rows: pa.Table) -> None:

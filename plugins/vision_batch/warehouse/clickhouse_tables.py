@@ -30,6 +30,16 @@ _OUT_OF_BOUND = 69
 _ALWAYS_THERE = {**dict.fromkeys(KEY, "String"), "asked_at": "DateTime64(6, 'UTC')"}
 
 
+def check(db: Client, spec: TableSpec) -> None:
+    """Refuse what cannot be made of the table that is there, if any.
+
+    :raises SchemaConflictError: says why.
+    """
+    _refuse_taken_names(db, spec)
+    missing_columns(spec, found_columns(db, spec), wanted_columns(spec))
+    jobs_table(db, spec).missing(_columns_of(db, spec, JOBS_TABLE))
+
+
 def ensure(db: Client, spec: TableSpec, *, with_view: bool) -> list[str]:
     """Create what is missing of the table, its columns, its question, its view; return what was changed."""
     _refuse_taken_names(db, spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +14,12 @@ import pyarrow as pa
 import stamina
 
 from vision_batch.errors import DestinationBusyError
+from vision_batch.warehouse.duckdb_merge import limit_memory, merge
 from vision_batch.warehouse.jobs import JobsTable
 from vision_batch.warehouse.protocol import (
     BILLED,
     COUNTS,
     JOBS_TABLE,
-    KEY,
     SETTLED,
     UNSETTLED,
     Column,
@@ -37,7 +37,7 @@ from vision_batch.warehouse.tables import (
     missing_columns,
     name_taken,
     quoted,
-    reconcile,
+    selected,
     sql_type,
     unsettled_rows,
 )
@@ -52,7 +52,7 @@ _TYPES: dict[ColumnType, str] = {
     "json": "JSON",
 }
 
-#: What a table of any size may take of a worker's memory; DuckDB would take four fifths, and spills to disk beyond it.
+#: What reading a table may take of a worker's memory; DuckDB would take four fifths, and spills to disk beyond it.
 MEMORY_LIMIT = "1GB"
 
 #: DuckDB locks its file against other processes only; two threads that merge one key would both insert it.
@@ -71,6 +71,14 @@ class DuckDBWarehouse:
 
     path: str
     busy_timeout_seconds: float = 120.0
+
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        if Path(self.path).exists():
+            with self._connected() as db:
+                _refuse_taken_names(db, spec)
+                missing_columns(spec, _found_columns(db, spec), _wanted(spec))
+                _jobs_table(db, spec).missing(_found_columns(db, spec, JOBS_TABLE))
 
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
@@ -99,40 +107,31 @@ class DuckDBWarehouse:
         sql = f"SELECT {columns} FROM {{table}} t WHERE t.question_key = ? {rest}"
         return self._looked_up(sql, spec, None, arrow_schema(UNSETTLED))
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
         """Look up answers to equal content."""
-        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
+        (by,) = wanted.column_names
         return self._looked_up(
-            f"SELECT {columns} FROM {{table}} t SEMI JOIN wanted USING (image_sha256) "
+            f"SELECT {{columns}} FROM {{table}} t SEMI JOIN wanted USING ({by}) "
             "WHERE t.question_key = ? AND t.status = 'answered' "
-            "QUALIFY row_number() OVER (PARTITION BY t.image_sha256 ORDER BY t.asked_at, t.item_key) = 1",
+            f"QUALIFY row_number() OVER (PARTITION BY t.{by} ORDER BY t.asked_at, t.item_key) = 1",
             spec,
-            hashes,
+            wanted,
             spec.arrow_schema(),
         )
 
     def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:
         """Merge answers in one transaction; the view keeps the question it prefers."""
         answers = in_key_order(answers)
-        with self._connected() as db, _transaction(db):
-            _ensure_columns(db, spec)
-            _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
-            _note_question(db, spec)
-            db.register("batch", answers)
-            on = " AND ".join(f"t.{quoted(name)} = b.{quoted(name)}" for name in KEY)
-            table = _qualified(db, spec, spec.table)
-            ((known, newer),) = db.execute(
-                f"SELECT count(*), count(*) FILTER (WHERE t.asked_at > b.asked_at) FROM {table} t JOIN batch b ON {on}"
-            ).fetchall()
-            db.execute(
-                f"MERGE INTO {table} t USING batch b ON {on} "
-                "WHEN MATCHED AND b.asked_at >= t.asked_at THEN UPDATE BY NAME WHEN NOT MATCHED THEN INSERT BY NAME"
-            )
-            settled = _number(db, f"SELECT count(*) FROM {table} t JOIN batch b ON {on} WHERE t.asked_at >= b.asked_at")
-            reconcile(spec, given=answers.num_rows, settled=settled)
-            db.unregister("batch")
-            _jobs_table(db, spec).add(jobs)
-        return LoadCounts(inserted=answers.num_rows - known, updated=known - newer, kept=newer)
+        with self._connected() as db:
+            limit_memory(db, answers)
+            with _transaction(db):
+                _ensure_columns(db, spec)
+                _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
+                _note_question(db, spec)
+                others = _found_columns(db, spec).keys() - {column.name.lower() for column in spec.columns}
+                counts = merge(db, spec, _qualified(db, spec, spec.table), answers, sorted(others))
+                _jobs_table(db, spec).add(jobs)
+        return counts
 
     def counts(self, spec: TableSpec, partitions: Sequence[str]) -> pa.Table:
         """Count rows by partition and status."""
@@ -147,6 +146,8 @@ class DuckDBWarehouse:
 
     def billed(self, spec: TableSpec, enrichment: str, since: datetime) -> pa.Table:
         """Read what jobs are billed."""
+        if not Path(self.path).exists():
+            return arrow_schema(BILLED).empty_table()
         with self._connected() as db:
             if not _found_columns(db, spec, JOBS_TABLE):
                 return arrow_schema(BILLED).empty_table()
@@ -154,25 +155,28 @@ class DuckDBWarehouse:
 
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table."""
-        columns = ", ".join(f"t.{quoted(column.name)}" for column in spec.columns)
         with self._connected() as db:
-            if not _found_columns(db, spec):
+            if not (found := _found_columns(db, spec)):
                 return
+            table = _qualified(db, spec, spec.table)
             rows = db.sql(
-                f"SELECT {columns} FROM {_qualified(db, spec, spec.table)} t WHERE $every OR t.question_key = $key",
+                f"SELECT {_selected(spec, found)} FROM {table} t WHERE $every OR t.question_key = $key",
                 params={"every": every_question, "key": spec.question_key},
             )
             for batch in rows.to_arrow_reader(BATCH_ROWS):
                 yield batch.cast(spec.arrow_schema())
 
     def _looked_up(self, sql: str, spec: TableSpec, wanted: pa.Table | None, schema: pa.Schema) -> pa.Table:
+        if not Path(self.path).exists():  # a look makes no file
+            return schema.empty_table()
         with self._connected() as db:
-            if not _found_columns(db, spec):
+            there = _found_columns(db, spec)
+            if not there or (wanted is not None and wanted.column_names[0] not in there):
                 return schema.empty_table()
             if wanted is not None:
                 db.register("wanted", wanted)
-            table = _qualified(db, spec, spec.table)
-            found: pa.Table = db.sql(sql.format(table=table), params=[spec.question_key]).to_arrow_table()
+            query = sql.format(table=_qualified(db, spec, spec.table), columns=_selected(spec, there))
+            found: pa.Table = db.sql(query, params=[spec.question_key]).to_arrow_table()
         return found.cast(schema)
 
     @contextmanager
@@ -248,7 +252,7 @@ def _refuse_taken_names(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
 
 def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]:
     found, table = _found_columns(db, spec), _qualified(db, spec, spec.table)
-    wanted = {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
+    wanted = _wanted(spec)
     if not found:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted.items())
         db.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(db, spec)}")
@@ -261,6 +265,10 @@ def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]
         db.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {wanted[column.name]}")
     _comment(db, table, missing)
     return [*(f"added column {column.name}" for column in missing), *kept_columns(spec, found)]
+
+
+def _wanted(spec: TableSpec) -> dict[str, str]:
+    return {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
 
 
 def _jobs_table(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> JobsTable:
@@ -276,6 +284,15 @@ def _found_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec, table: str = 
         [spec.schema, table or spec.table],
     ).fetchall()
     return dict(rows)
+
+
+def _selected(spec: TableSpec, found: Collection[str]) -> str:
+    return selected(
+        spec,
+        found,
+        lambda column: f"t.{quoted(column.name)}",
+        lambda column: f"CAST(NULL AS {sql_type(_TYPES, column.type)}) AS {quoted(column.name)}",
+    )
 
 
 def _comment(db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:
@@ -308,10 +325,6 @@ def _replace_view(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
         "QUALIFY row_number() OVER (PARTITION BY item_key ORDER BY "
         f"(question_key = {literal(spec.question_key)} AND status = 'answered') DESC, asked_at DESC) = 1"
     )
-
-
-def _number(db: duckdb.DuckDBPyConnection, sql: str) -> int:
-    return int(db.execute(sql).fetchall()[0][0])
 
 
 def _schema(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> str:

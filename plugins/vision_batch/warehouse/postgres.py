@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from vision_batch.errors import (
 from vision_batch.warehouse.arrow_rows import from_rows
 from vision_batch.warehouse.postgres_rows import copy_in
 from vision_batch.warehouse.postgres_tables import (
+    check,
     ensure,
     found_columns,
     has_jobs_table,
@@ -33,7 +34,7 @@ from vision_batch.warehouse.postgres_tables import (
 )
 from vision_batch.warehouse.protocol import BILLED, COUNTS, KEY, SETTLED, UNSETTLED, LoadCounts, TableSpec, arrow_schema
 from vision_batch.warehouse.server import ServerConfig
-from vision_batch.warehouse.tables import BATCH_ROWS, in_key_order, literal, quoted, reconcile, unsettled_rows
+from vision_batch.warehouse.tables import BATCH_ROWS, in_key_order, literal, quoted, reconcile, selected, unsettled_rows
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -88,6 +89,11 @@ class PostgresWarehouse:
     busy_timeout_seconds: float = 120.0
     dialect: Dialect = POSTGRES
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with self._transaction() as db:
+            check(db, spec)
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with self._transaction() as db:
@@ -103,11 +109,12 @@ class PostgresWarehouse:
         columns, rest = unsettled_rows(limit, max_attempts)
         return self._looked_up(spec, f"SELECT {columns}", rest, None, arrow_schema(UNSETTLED))
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
         """Look up answers to equal content."""
-        select = f"SELECT DISTINCT ON (t.image_sha256) {_selected(spec)}"
-        rest = "AND t.status = 'answered' ORDER BY t.image_sha256, t.asked_at, t.item_key"
-        return self._looked_up(spec, select, rest, hashes, spec.arrow_schema())
+        (by,) = wanted.column_names
+        select = f"SELECT DISTINCT ON (t.{by}) {{columns}}"
+        rest = f"AND t.status = 'answered' ORDER BY t.{by}, t.asked_at, t.item_key"
+        return self._looked_up(spec, select, rest, wanted, spec.arrow_schema())
 
     def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:
         """Bring answers in, in one transaction."""
@@ -137,11 +144,11 @@ class PostgresWarehouse:
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table, through a cursor on the server."""
         with self._transaction() as db:
-            if not found_columns(db, spec):
+            if not (found := found_columns(db, spec)):
                 return
             where = "" if every_question else f" WHERE t.question_key = {literal(spec.question_key)}"
             with db.cursor(name="answers") as cursor:
-                cursor.execute(f"SELECT {_selected(spec)} FROM {qualified(spec, spec.table)} t{where}".encode())
+                cursor.execute(f"SELECT {_selected(spec, found)} FROM {qualified(spec, spec.table)} t{where}".encode())
                 while rows := cursor.fetchmany(BATCH_ROWS):
                     yield from from_rows(rows, spec.arrow_schema()).to_batches()
 
@@ -150,11 +157,12 @@ class PostgresWarehouse:
     ) -> pa.Table:
         """Join the question's rows with what is wanted, if it is not all of them."""
         with self._transaction() as db:
-            if not found_columns(db, spec):
+            found = found_columns(db, spec)
+            if not found or (wanted is not None and wanted.column_names[0] not in found):
                 return schema.empty_table()
             join = "" if wanted is None else _send_wanted(db, wanted)
             query = (
-                f"{select} FROM {qualified(spec, spec.table)} t {join} "
+                f"{select.format(columns=_selected(spec, found))} FROM {qualified(spec, spec.table)} t {join} "
                 f"WHERE t.question_key = {literal(spec.question_key)} {rest}"
             )
             return from_rows(db.execute(query.encode()).fetchall(), schema)
@@ -166,6 +174,7 @@ class PostgresWarehouse:
             db.execute(f"SET LOCAL lock_timeout = {int(self.busy_timeout_seconds * 1000)}")
             db.execute("SET LOCAL TimeZone = 'UTC'")
             db.execute("SET LOCAL client_encoding = 'UTF8'")
+            db.execute("SET LOCAL standard_conforming_strings = on")  # as literal() writes texts
             yield db
 
     def _connect(self) -> Connection:
@@ -209,10 +218,10 @@ def _merge(db: Connection, spec: TableSpec, answers: pa.Table) -> LoadCounts:
     return LoadCounts(inserted=inserted, updated=merged - inserted, kept=kept)
 
 
-def _selected(spec: TableSpec) -> str:
+def _selected(spec: TableSpec, found: Collection[str]) -> str:
     """Return the columns, with JSON as the text that it was."""
     json = _json(spec)
-    return ", ".join(f"t.{quoted(c.name)}{'::text' if c.name in json else ''}" for c in spec.columns)
+    return selected(spec, found, lambda c: f"t.{quoted(c.name)}{'::text' if c.name in json else ''}", lambda _: "NULL")
 
 
 def _json(spec: TableSpec) -> frozenset[str]:

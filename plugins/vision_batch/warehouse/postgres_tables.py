@@ -55,6 +55,16 @@ WHERE n.nspname = %s AND c.relname = %s AND i.indisunique AND i.indpred IS NULL 
 """
 
 
+def check(db: Connection, spec: TableSpec) -> None:
+    """Refuse what cannot be made of the table that is there, if any.
+
+    :raises SchemaConflictError: says why.
+    """
+    _refuse_what_cannot_be(db, spec)
+    missing_columns(spec, found_columns(db, spec), _wanted(spec))
+    jobs_table(db, spec).missing(_columns_of(db, spec, JOBS_TABLE))
+
+
 def ensure(db: Connection, spec: TableSpec, *, with_view: bool, table_clause: str = "") -> list[str]:
     """Create what is missing of the table, its columns, its question, its view; return what was changed.
 

@@ -53,6 +53,7 @@ PROVENANCE: tuple[Column, ...] = (
     Column("attempt", "integer", "For the how-manieth time the item was asked"),
     Column("run_id", "string", "Airflow run that loaded the answer"),
     Column("input_id", "string", "Identity of the item's version"),
+    Column("request_key", "string", "Identity of question, image and variables; null in rows of earlier versions"),
     Column("estimated_tokens", "integer", "Tokens of request and answer, estimated upwards; 0 beside an equal one"),
     Column("estimated_units", "number", "Tokens times the model's coefficient, in thousands"),
     Column("estimated_cost", "number", "Units times the price of a unit, if that is known"),
@@ -199,8 +200,17 @@ class LoadCounts:
 class Warehouse(Protocol):
     """Read and write one destination. What is looked up in a table that is not there is not found.
 
+    Columns that a table does not have yet are read as null.
+
     :raises DestinationBusyError: from any method, if another writer holds the database for long.
     """
+
+    def check_table(self, spec: TableSpec) -> None:
+        """Refuse what :meth:`ensure_table` would refuse; change nothing.
+
+        :raises SchemaConflictError: if a column is there with another type, or a name is taken.
+        """
+        ...
 
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and view, add missing columns; return what was changed, and which columns are left over.
@@ -217,8 +227,11 @@ class Warehouse(Protocol):
         """Return :data:`UNSETTLED` of the question's rows with attempts left, at most ``limit``, last asked first."""
         ...
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
-        """Return one answered row of the question for each given ``image_sha256`` that has one."""
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
+        """Return one answered row of the question, its oldest, for each given content that has one.
+
+        :param wanted: one column, ``image_sha256`` or ``request_key``.
+        """
         ...
 
     def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:

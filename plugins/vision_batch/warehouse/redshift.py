@@ -5,7 +5,7 @@ Experimental: its driver and statements run against PostgreSQL with a stand-in f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ from vision_batch.warehouse.protocol import (
     TableSpec,
     arrow_schema,
 )
-from vision_batch.warehouse.redshift_rows import from_staged_rows, selected, staged_table, staged_type, unstaged
+from vision_batch.warehouse.redshift_rows import from_staged_rows, read, staged_table, staged_type, unstaged
 from vision_batch.warehouse.redshift_session import connected, transaction
 from vision_batch.warehouse.redshift_tables import (
     LOCK,
@@ -44,7 +44,7 @@ from vision_batch.warehouse.redshift_tables import (
 from vision_batch.warehouse.replacing import STAGED, replace_by_key
 from vision_batch.warehouse.server import ServerConfig
 from vision_batch.warehouse.staging import Staging
-from vision_batch.warehouse.tables import BATCH_ROWS, in_key_order, quoted, unsettled_rows
+from vision_batch.warehouse.tables import BATCH_ROWS, in_key_order, quoted, selected, unsettled_rows
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,16 @@ class RedshiftWarehouse:
     staging: Staging
     busy_timeout_seconds: float = 120.0
 
+    def check_table(self, spec: TableSpec) -> None:
+        """Compare the table that is there, if any, with what answers need."""
+        with connected(self.server) as db, transaction(db) as execute:
+            left_over(execute, spec, with_view=False)
+
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with connected(self.server) as db:
-            with transaction(db) as execute:
-                if (kept := left_over(execute, spec, with_view=spec.own)) is not None:
-                    return kept
+            if (kept := _seen_without_lock(db, spec)) is not None:
+                return kept
             with self._writing(db, spec) as execute:
                 return ensure(execute, spec, with_view=spec.own)
 
@@ -78,14 +82,15 @@ class RedshiftWarehouse:
         columns, rest = unsettled_rows(limit, max_attempts)
         return self._looked_up(spec, f"SELECT {columns} FROM {{}} {rest}", _columns(UNSETTLED), None)
 
-    def by_content(self, spec: TableSpec, hashes: pa.Table) -> pa.Table:
+    def by_content(self, spec: TableSpec, wanted: pa.Table) -> pa.Table:
         """Look up answers to equal content."""
-        oldest = "row_number() OVER (PARTITION BY t.image_sha256 ORDER BY t.asked_at, t.item_key)"
+        (by,) = wanted.column_names
         select = (
-            f"SELECT {_selected(spec)} FROM (SELECT t.*, {oldest} AS vision_batch_row FROM {{}} "
+            "SELECT {columns} FROM (SELECT t.*, "
+            f"row_number() OVER (PARTITION BY t.{by} ORDER BY t.asked_at, t.item_key) AS vision_batch_row FROM {{}} "
             "AND t.status = 'answered') AS t WHERE t.vision_batch_row = 1"
         )
-        return self._looked_up(spec, select, spec.columns, hashes)
+        return self._looked_up(spec, select, spec.columns, wanted)
 
     def load(self, spec: TableSpec, answers: pa.Table, jobs: pa.Table | None = None) -> LoadCounts:
         """Bring answers in, in one transaction; what takes long happens before it."""
@@ -118,18 +123,18 @@ class RedshiftWarehouse:
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table, through a cursor on the server."""
         with connected(self.server) as db, transaction(db) as execute:
-            if not found_columns(execute, spec):
+            if not (found := found_columns(execute, spec)):
                 return
             where = "" if every_question else f" WHERE t.question_key = {literal(spec.question_key)}"
             table = qualified(spec, spec.table)
-            execute(f"DECLARE answers CURSOR FOR SELECT {_selected(spec)} FROM {table} AS t{where}")
+            execute(f"DECLARE answers CURSOR FOR SELECT {_selected(spec, found)} FROM {table} AS t{where}")
             while rows := execute(f"FETCH FORWARD {BATCH_ROWS} FROM answers"):
                 yield from from_staged_rows(rows, spec.columns, spec.arrow_schema()).to_batches()
 
     def _looked_up(self, spec: TableSpec, select: str, columns: Sequence[Column], wanted: pa.Table | None) -> pa.Table:
         """Carry out a query of the question's rows, or of those that have what is wanted.
 
-        :param select: the query; ``{}`` stands for what follows its FROM.
+        :param select: the query; ``{}`` stands for what follows its FROM, ``{columns}`` for all columns.
         :param wanted: one column of texts.
         """
         schema = arrow_schema({column.name: column.type for column in columns})
@@ -137,7 +142,8 @@ class RedshiftWarehouse:
         where = f"WHERE t.question_key = {literal(spec.question_key)}"
         with connected(self.server) as db:
             with transaction(db) as execute:
-                if not found_columns(execute, spec) or (wanted is not None and not wanted.num_rows):
+                found = found_columns(execute, spec)
+                if not found or (wanted is not None and not (wanted.num_rows and wanted.column_names[0] in found)):
                     return schema.empty_table()
                 if wanted is None:
                     return from_staged_rows(execute(select.format(f"{source} {where}")), columns, schema)
@@ -145,7 +151,8 @@ class RedshiftWarehouse:
             sent = pa.table({name: wanted.column(name).unique()})
             join = f"JOIN vision_batch_wanted AS w ON w.{quoted(name)} = t.{quoted(name)}"
             with self._staged(db, "vision_batch_wanted", sent, [Column(name, "string")]), transaction(db) as execute:
-                return from_staged_rows(execute(select.format(f"{source} {join} {where}")), columns, schema)
+                query = select.format(f"{source} {join} {where}", columns=_selected(spec, found))
+                return from_staged_rows(execute(query), columns, schema)
 
     @contextmanager
     def _staged(self, db: Connection, name: str, rows: pa.Table, columns: Sequence[Column]) -> Iterator[None]:
@@ -190,9 +197,21 @@ def redshift_warehouse(server: ServerConfig, staging: Staging) -> RedshiftWareho
     return RedshiftWarehouse(server, staging)
 
 
+def _seen_without_lock(db: Connection, spec: TableSpec) -> list[str] | None:
+    """Look whether nothing is missing, without waiting for writers; the look under the lock tells the rest.
+
+    A writer may drop the view while it is looked at: the server then cannot open what it has just found.
+    """
+    try:
+        with transaction(db) as execute:
+            return left_over(execute, spec, with_view=spec.own)
+    except DatabaseError:
+        return None
+
+
 def _columns(types: Mapping[str, ColumnType]) -> list[Column]:
     return [Column(name, kind) for name, kind in types.items()]
 
 
-def _selected(spec: TableSpec) -> str:
-    return ", ".join(map(selected, spec.columns))
+def _selected(spec: TableSpec, found: Collection[str]) -> str:
+    return selected(spec, found, read, lambda column: f"NULL AS {quoted(column.name)}")

@@ -33,7 +33,7 @@ TYPES: dict[ColumnType, str] = {
 }
 
 #: Columns by which rows are looked up or told apart.
-_FOUND_BY = frozenset({*KEY, "image_sha256", "partition"})
+_FOUND_BY = frozenset({*KEY, "image_sha256", "request_key", "partition"})
 
 #: What COPY reads as it is; everything else is staged as text and cast, as COPY of Parquet has no types for it.
 _AS_IT_IS = frozenset({"string", "integer", "number", "boolean"})
@@ -61,7 +61,7 @@ def unstaged(column: Column, staged: str) -> str:
     return f"JSON_PARSE({value})" if kind == "super" else f"CAST({value} AS {kind})"
 
 
-def selected(column: Column) -> str:
+def read(column: Column) -> str:
     """Return the expression that reads a value of the table, named ``t``; lists and objects as JSON."""
     value = f"t.{quoted(column.name)}"
     return f"JSON_SERIALIZE({value}) AS {quoted(column.name)}" if table_type(column) == "super" else value
@@ -79,7 +79,7 @@ def staged_table(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
 
 
 def from_staged_rows(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: pa.Schema) -> pa.Table:
-    """Return rows that were read through :func:`selected`."""
+    """Return rows that were read through :func:`read`."""
     lists = {number: ELEMENTS[column.type] for number, column in enumerate(columns) if column.type in ELEMENTS}
     return from_rows([[_read(value, lists.get(n)) for n, value in enumerate(row)] for row in rows], schema)
 

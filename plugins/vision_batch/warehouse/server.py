@@ -62,13 +62,14 @@ class ServerConfig:
 
 
 def given_server(url: str | None) -> Callable[[str], ServerConfig]:
-    """Return what stands for Airflow's connections on the command line: one address for all of them."""
+    """Return what stands for an Airflow connection that a command line does not know: one address for all of them."""
 
     def server(connection: str) -> ServerConfig:
         if not url:
             raise ConnectionInputError(
-                f"the destination is Airflow's connection {connection!r}, which a command line does not know: "
-                "give its address in the environment as VISION_BATCH_DSN, such as postgresql://user:password@host/database"
+                f"the destination is Airflow's connection {connection!r}, which is not known here: give it to Airflow "
+                f"where this runs, such as in the environment as AIRFLOW_CONN_{connection.upper()}, or its address "
+                "as VISION_BATCH_DSN, such as postgresql://user:password@host/database"
             )
         return ServerConfig.from_url(url)
 

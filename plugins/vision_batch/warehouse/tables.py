@@ -52,6 +52,17 @@ def unsettled_rows(limit: int, max_attempts: int, quote: Callable[[str], str] = 
     )
 
 
+def selected(
+    spec: TableSpec, found: Collection[str], read: Callable[[Column], str], nothing: Callable[[Column], str]
+) -> str:
+    """Return what is selected to read whole rows.
+
+    :param found: the columns that the table has; one of an earlier version may lack some.
+    :param read: gives the expression for a column, ``nothing`` the one for a column that is not there.
+    """
+    return ", ".join(read(column) if column.name in found else nothing(column) for column in spec.columns)
+
+
 def missing_columns(spec: TableSpec, found: Mapping[str, str], wanted: Mapping[str, str]) -> list[Column]:
     """Return the columns that a table does not have yet.
 

@@ -70,7 +70,7 @@ def test_rows_before_the_wrong_one_of_another_day_are_not_asked_either(shop):
 
 
 def test_a_waiting_day_whose_list_is_wrong_goes_on_waiting(shop):
-    pack = shop.resources.declaration.pack.model_copy(update={"min_tokens": 3000})
+    pack = shop.resources.declaration.pack.model_copy(update={"min_tokens": 1500})
     declare(shop, pack=pack)
     path = write_list(shop, ONE, "a")
     good = path.read_text()

@@ -72,11 +72,13 @@ class OpenState:
     :param shards: by key.
     :param waiting: by partition.
     :param unannounced: by partition.
+    :param planned_until: when the last interval begins that a run by schedule has planned; ``None`` before the first.
     """
 
     shards: OpenShards
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     unannounced: Mapping[str, Unannounced] = field(default_factory=dict)
+    planned_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class WorkFolder:
         }
         waiting = {partition: _waiting(entry) for partition, entry in record.get("waiting", {}).items()}
         unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
-        return OpenState(shards, waiting, unannounced), version
+        until = record.get("planned_until")
+        return OpenState(shards, waiting, unannounced, until and _time(until)), version
 
     def _swap_open(self, change: Callable[[OpenState], OpenState]) -> OpenState:
         found, version = self._read_open()
@@ -174,6 +177,7 @@ class WorkFolder:
                     partition: {**asdict(each), "listed_at": each.listed_at and _iso(each.listed_at)}
                     for partition, each in sorted(wanted.unannounced.items())
                 },
+                "planned_until": wanted.planned_until and _iso(wanted.planned_until),
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted

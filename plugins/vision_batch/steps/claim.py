@@ -129,7 +129,13 @@ class _Claiming:
         # A run with another question says nothing about the days that wait for the declared one.
         if not self._resources.declaration.own:
             return replace(found, shards={**found.shards, **self.made})
-        return OpenState({**found.shards, **self.made}, self._all_waiting(found), self._all_unannounced(found))
+        moments = [each for each in (found.planned_until, self._planned.planned_until) if each is not None]
+        return OpenState(
+            {**found.shards, **self.made},
+            self._all_waiting(found),
+            self._all_unannounced(found),
+            max(moments, default=None),  # a run that is done again does not move it back
+        )
 
     def _free(self, items: Sequence[ManifestItem]) -> list[ManifestItem]:
         """Leave out what others have claimed or settled since the plan."""
@@ -164,7 +170,7 @@ class _Claiming:
         """Return the partitions that wait now: those that the plan knew nothing of, and the ones with items left."""
         now = datetime.now(UTC)
         waiting = {name: entry for name, entry in found.waiting.items() if name not in self._planned.partitions}
-        for name in sorted({*self.waiting, *self._planned.left}):
+        for name in sorted({*self.waiting, *self._planned.left, *self._planned.unlisted}):
             since = found.waiting[name].since if name in found.waiting else now
             count = self.waiting[name] + self._planned.left.get(name, 0)
             waiting[name] = Waiting(since, count, self._waiting_tokens[name], self._waiting_least[name])

@@ -93,7 +93,8 @@ def tidy(resources: Resources) -> Tidied:
 
 def _flush_since(resources: Resources, work: WorkFolder, waiting: Mapping[str, Waiting]) -> datetime | None:
     latest = datetime.now(UTC) - resources.declaration.pack.max_wait
-    overdue = [entry.since for entry in waiting.values() if entry.since < latest]
+    # One without items could not be listed; no job is missing for it.
+    overdue = [entry.since for entry in waiting.values() if entry.items and entry.since < latest]
     if resources.declaration.repair.deadline is not None:
         with claimed_items(work, work.open_shards(), resources.declaration.question_key()) as claimed:
             asked_at = find_riders(resources, (), claimed).due_since

@@ -8,7 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -24,7 +24,7 @@ from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
 from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
 from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import items_of
-from vision_batch.steps.partitions import partitions_before
+from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
 from vision_batch.store.proof import prove_conditional_writes
@@ -41,6 +41,8 @@ class PlanSummary:
 
     :param uri: the plan's folder; :func:`vision_batch.steps.claim.claim` takes it.
     :param partitions: those asked for.
+    :param missed: those before them that are taken along because the schedule stood still.
+    :param more_missed: whether there are more of these than one run takes along.
     :param left: items beyond ``limits.max_shards_per_run``: the next run asks them, whatever its partitions.
     :param waiting: items of days too small for a job; they ride along with a later run.
     :param copied: planned items whose listing proves that they are copies of others in their shard; they cost nothing.
@@ -69,6 +71,8 @@ class PlanSummary:
     repair_tokens: int
     repair_waiting: int
     used_up: int
+    missed: tuple[str, ...] = ()
+    more_missed: bool = False
     moved: int = 0
     skipped: Mapping[str, str] = field(default_factory=dict)
     budget: Verdict | None = None
@@ -76,7 +80,8 @@ class PlanSummary:
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
         budget = None if self.budget is None else self.budget.as_dict()
-        return {**asdict(self), "partitions": list(self.partitions), "price": self.price.as_dict(), "budget": budget}
+        names = {"partitions": list(self.partitions), "missed": list(self.missed)}
+        return {**asdict(self), **names, "price": self.price.as_dict(), "budget": budget}
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class PlanFile:
     :param listed_at: when.
     :param floor_tokens: a shard waits if it is not certain to cost so many.
     :param repair_alone: whether items of other partitions that are asked again make shards, too.
+    :param planned_until: when the last interval begins up to which the schedule is planned with it.
+    :param unlisted: partitions that only it knows of, and that could not be listed.
     """
 
     work: WorkFolder
@@ -105,6 +112,8 @@ class PlanFile:
     listed_at: datetime
     floor_tokens: int
     repair_alone: bool
+    planned_until: datetime | None
+    unlisted: list[str]
 
     def shard(self, number: int) -> list[ManifestItem]:
         """Return the items of one shard."""
@@ -120,7 +129,12 @@ class PlanFile:
 
 
 def plan(
-    resources: Resources, partitions: Sequence[str], *, flush: bool = False, newest_first: bool = False
+    resources: Resources,
+    partitions: Sequence[str],
+    *,
+    flush: bool = False,
+    newest_first: bool = False,
+    scheduled: datetime | None = None,
 ) -> PlanSummary:
     """List the items of partitions, subtract settled and claimed ones, cut the rest into shards.
 
@@ -130,6 +144,8 @@ def plan(
     :param partitions: oldest first; that is the order in which they are asked where one run cannot ask all.
     :param flush: let nothing wait.
     :param newest_first: ask the last partitions first.
+    :param scheduled: when the data interval of a run by schedule begins: the partitions since the last such run are
+        taken along, which a pause has left out.
     :raises DuplicateItemError: if a source gives one key twice.
     :raises SchemaConflictError: if the destination's columns contradict the declaration.
     :raises AuthenticationError: if there is something to ask and the service does not let us in.
@@ -138,8 +154,10 @@ def plan(
     declaration = resources.declaration
     work = resources.work()
     state = work.open_state()
-    own = _own(declaration, partitions, state, newest_first=newest_first)
-    looked_at = [*own, *(each for each in _looked_back_at(declaration, partitions) if each not in own)]
+    missed = _missed(declaration, state, scheduled)
+    asked = [*missed.partitions, *partitions]
+    own = _own(declaration, asked, state, newest_first=newest_first)
+    looked_at = [*own, *(each for each in _looked_back_at(declaration, asked) if each not in own)]
     listed_at = datetime.now(UTC)
     resources.warehouse().check_table(resources.table())
     with Candidates(looked_at, declaration.limits, asked=frozenset(partitions)) as found:
@@ -163,6 +181,8 @@ def plan(
         "listed_at": listed_at.isoformat(),
         "floor_tokens": floor_tokens,
         "repair_alone": repair_alone,
+        "planned_until": missed.until and missed.until.isoformat(),
+        "unlisted": [each for each in missed.partitions if each in listing.skipped],
     }
     writer.finish(record)
     summary = PlanSummary(
@@ -181,6 +201,8 @@ def plan(
         repair_tokens=writer.repair_tokens,
         repair_waiting=len(riders.keys),
         used_up=found.used_up,
+        missed=missed.partitions,
+        more_missed=bool(missed.partitions) and missed.until != scheduled,
         moved=found.moved,
         skipped=listing.skipped,
         budget=judged(resources, price.cost, state.shards),
@@ -192,6 +214,7 @@ def plan(
 def read_plan(work: WorkFolder, uri: str) -> PlanFile:
     """Return what a plan's folder says."""
     record = json.loads(work.store.read(f"{uri}/plan.json"))
+    until = record.get("planned_until")
     return PlanFile(
         work=work,
         uri=uri,
@@ -204,6 +227,23 @@ def read_plan(work: WorkFolder, uri: str) -> PlanFile:
         listed_at=datetime.fromisoformat(record["listed_at"]),
         floor_tokens=record["floor_tokens"],
         repair_alone=record["repair_alone"],
+        planned_until=until and datetime.fromisoformat(until),
+        unlisted=record.get("unlisted", []),
+    )
+
+
+def _missed(declaration: Declaration, state: OpenState, scheduled: datetime | None) -> Missed:
+    """Return what a run by schedule takes along because there was a pause before it; before the first one was none."""
+    if scheduled is None or not declaration.own:
+        return Missed()
+    if state.planned_until is None:
+        return Missed(until=scheduled)
+    return missed_partitions(
+        max(state.planned_until, declaration.start - timedelta(microseconds=1)),
+        scheduled,
+        cron=declaration.schedule,
+        timezone=declaration.timezone,
+        key_format=declaration.source.partition_format,
     )
 
 

@@ -7,7 +7,8 @@ from enrichment_lab import COLOURS
 
 from vision_batch.enrichment.places import Source
 from vision_batch.errors import DuplicateItemError, InputError
-from vision_batch.steps.plan import plan, read_plan
+from vision_batch.steps.plan import plan
+from vision_batch.steps.plan_file import read_plan
 
 ONE, TWO, THREE = "2026-11-20", "2026-11-21", "2026-11-22"
 

@@ -24,7 +24,8 @@ from vision_batch.steps.clean import clean
 from vision_batch.steps.explain import explain
 from vision_batch.steps.janitor import tidy
 from vision_batch.steps.load import load
-from vision_batch.steps.plan import plan, read_plan
+from vision_batch.steps.plan import plan
+from vision_batch.steps.plan_file import read_plan
 from vision_batch.steps.price import tokens_of
 from vision_batch.steps.publish import publish
 from vision_batch.steps.submit import Asked, NotYet, submit

@@ -17,7 +17,8 @@ from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannou
 from vision_batch.shards.records import ManifestItem
 from vision_batch.steps.budget import judged, refuse
 from vision_batch.steps.crash import crash_point
-from vision_batch.steps.plan import PlanFile, read_plan, settled_items
+from vision_batch.steps.plan import settled_items
+from vision_batch.steps.plan_file import PlanFile, read_plan
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)

@@ -21,10 +21,11 @@ from vision_batch.enrichment.source import Item
 from vision_batch.enrichment.spending import Price, Verdict, price_of
 from vision_batch.errors import DuplicateItemError, InputError
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
-from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
+from vision_batch.shards.records import ManifestItem, items_to_parquet
 from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import items_of
 from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before
+from vision_batch.steps.plan_file import shard_uri
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
 from vision_batch.store.proof import prove_conditional_writes
@@ -82,50 +83,6 @@ class PlanSummary:
         budget = None if self.budget is None else self.budget.as_dict()
         names = {"partitions": list(self.partitions), "missed": list(self.missed)}
         return {**asdict(self), **names, "price": self.price.as_dict(), "budget": budget}
-
-
-@dataclass(frozen=True)
-class PlanFile:
-    """Read a plan's folder, one shard at a time.
-
-    :param shards: how many there are.
-    :param items: how many are in the shards or wait.
-    :param waiting: items of small days, fewer than fill a shard.
-    :param left: how many items are left to the next run, by partition.
-    :param partitions: all that were looked at.
-    :param own: those of them whose items make shards even if they were asked before: the run's, and those that waited.
-    :param listed_at: when.
-    :param floor_tokens: a shard waits if it is not certain to cost so many.
-    :param repair_alone: whether items of other partitions that are asked again make shards, too.
-    :param planned_until: when the last interval begins up to which the schedule is planned with it.
-    :param unlisted: partitions that only it knows of, and that could not be listed.
-    """
-
-    work: WorkFolder
-    uri: str
-    shards: int
-    items: int
-    waiting: list[ManifestItem]
-    left: Mapping[str, int]
-    partitions: frozenset[str]
-    own: frozenset[str]
-    listed_at: datetime
-    floor_tokens: int
-    repair_alone: bool
-    planned_until: datetime | None
-    unlisted: list[str]
-
-    def shard(self, number: int) -> list[ManifestItem]:
-        """Return the items of one shard."""
-        return items_from_parquet(self.work.store.read(_shard_uri(self.uri, number)))
-
-    def each_shard(self) -> Iterator[list[ManifestItem]]:
-        """Yield the items of one shard after another."""
-        yield from map(self.shard, range(self.shards))
-
-    def rides(self, item: ManifestItem) -> bool:
-        """Tell whether an item may only ride along with others."""
-        return not self.repair_alone and item.attempt > 1 and item.partition not in self.own
 
 
 def plan(
@@ -209,27 +166,6 @@ def plan(
     )
     log.info("Plan: %s", summary.as_dict())
     return summary
-
-
-def read_plan(work: WorkFolder, uri: str) -> PlanFile:
-    """Return what a plan's folder says."""
-    record = json.loads(work.store.read(f"{uri}/plan.json"))
-    until = record.get("planned_until")
-    return PlanFile(
-        work=work,
-        uri=uri,
-        shards=record["shards"],
-        items=record["planned"] + record["waiting"],
-        waiting=items_from_parquet(work.store.read(f"{uri}/waiting.parquet")) if record["waiting"] else [],
-        left=record["left"],
-        partitions=frozenset(record["partitions"]),
-        own=frozenset(record["own"]),
-        listed_at=datetime.fromisoformat(record["listed_at"]),
-        floor_tokens=record["floor_tokens"],
-        repair_alone=record["repair_alone"],
-        planned_until=until and datetime.fromisoformat(until),
-        unlisted=record.get("unlisted", []),
-    )
 
 
 def _missed(declaration: Declaration, state: OpenState, scheduled: datetime | None) -> Missed:
@@ -370,7 +306,7 @@ class _Writer:
                 self._write(f"{self.uri}/waiting.parquet", shard)
             else:
                 full = self._boarded(shard)
-                self._write(_shard_uri(self.uri, self.shards), full)
+                self._write(shard_uri(self.uri, self.shards), full)
                 self.shards += 1
                 self.planned += len(full)
                 self.copied += copies_in(full)
@@ -393,10 +329,6 @@ class _Writer:
 
     def _write(self, uri: str, shard: Shard) -> None:
         self._work.store.create(uri, items_to_parquet(list(map(_manifest_item, shard))))
-
-
-def _shard_uri(uri: str, number: int) -> str:
-    return f"{uri}/shard-{number}.parquet"
 
 
 def _manifest_item(planned: PlannedItem) -> ManifestItem:

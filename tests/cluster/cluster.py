@@ -27,6 +27,8 @@ WORKERS = ("w1", "w2")
 IMAGES, WORK = "images", "vision-batch-work"
 TABLE = "cluster.answers"
 DAG = "cluster"
+COLOURS = ("red", "green", "blue", "white")
+DAYS = tuple(f"2026-11-{day:02}" for day in range(1, 11))
 DECLARATION = """
 name: cluster
 model: gemma-3-12b-it

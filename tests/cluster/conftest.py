@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cluster import DECLARATION, Cluster
+from cluster import COLOURS, DAYS, DECLARATION, Cluster
 
-COLOURS = ("red", "green", "blue", "white")
-DAYS = tuple(f"2026-11-{day:02}" for day in range(1, 11))
 #: A job takes about twenty seconds.
 SPEED = 15
 

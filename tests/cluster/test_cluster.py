@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from cluster import DAG, IMAGES, TABLE, WORK
-from conftest import COLOURS, DAYS
+from cluster import COLOURS, DAG, DAYS, IMAGES, TABLE, WORK
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import ServiceConfig
 

@@ -1,11 +1,12 @@
 """Whatever happens to a shard around its paid call, or to what it left on the service: one way forward, paid once."""
 
 import time
+from datetime import timedelta
 
 import pytest
-from lab import KILLED, Lab
+from lab import KILLED
 from matrix import WAYS
-from test_paid_once import SECONDS_OF_THE_SERVICE, claimed, prepared, resources, wait
+from test_paid_once import A_QUARTER, claimed, prepared, resources, wait
 
 from vision_batch.errors import DatasetInvalidError, FinalError
 from vision_batch.service.admission import NotYet
@@ -17,33 +18,29 @@ from vision_batch.steps.publish import publish
 from vision_batch.steps.submit import Asked, submit
 
 
-@pytest.fixture
-def slow(emulator, workers, tmp_path):
-    """Give an enrichment whose jobs take some seconds."""
-    return Lab(tmp_path / "slow", emulator(speed=100), workers)
-
-
-def test_a_job_that_is_recorded_and_not_listed_yet_is_not_made_again(slow):
-    made = resources(slow, settle=120)
+def test_a_job_that_is_recorded_and_not_listed_yet_is_not_made_again(lab):
+    made = resources(lab)
     key = claimed(made)
     prepared(made, key)
-    slow.emulator.scenario("late_visibility", seconds=30 * 100)
-    assert submit(made, key) == submit(made, key)
-    assert len(slow.jobs()) == 1
+    lab.emulator.scenario("late_visibility", seconds=A_QUARTER)
+    with lab.emulator.holding():
+        assert submit(made, key) == submit(made, key)
+    assert len(lab.jobs()) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_after_the_reply_while_the_lists_show_no_job_yet(lab, way):
-    lab.emulator.scenario("late_visibility", seconds=3 * SECONDS_OF_THE_SERVICE, times=2)
+    lab.emulator.scenario("late_visibility", seconds=A_QUARTER, times=2)
     assert lab.run("first", crash_at="after_job_file") == KILLED
     assert WAYS[way](lab) in ([0], [0, 0])
     assert lab.run("last") == 0
     assert lab.problems() == []
 
 
-def test_a_process_that_stands_still_between_fence_and_call_does_not_call(slow, monkeypatch):
+def test_a_process_that_stands_still_between_fence_and_call_does_not_call(lab, monkeypatch):
     """For longer than others wait for its job, as a suspended machine does."""
-    made = resources(slow)
+    settle = timedelta(seconds=0.6)
+    made = resources(lab, settle=settle)
     key = claimed(made)
     prepared(made, key)
     others = []
@@ -51,12 +48,13 @@ def test_a_process_that_stands_still_between_fence_and_call_does_not_call(slow, 
     def stand_still(point):
         if point == "after_attempt" and not others:
             others.append(None)
-            time.sleep(2 * 0.6 + 0.1)
+            time.sleep((2 * settle + timedelta(seconds=0.1)).total_seconds())
             others.append(submit(made, key))
 
     monkeypatch.setattr("vision_batch.steps.submit.crash_point", stand_still)
-    assert submit(made, key) == others[1]
-    assert len(slow.jobs()) == 1
+    with lab.emulator.holding():
+        assert submit(made, key) == others[1]
+    assert len(lab.jobs()) == 1
 
 
 def test_a_claim_of_waiting_days_that_dies_is_brought_forward_by_its_retry(lab):
@@ -171,22 +169,21 @@ def test_a_job_that_is_deleted_from_the_history_is_loaded_from_its_result(lab):
     assert lab.problems() == []
 
 
-def test_a_job_of_which_nothing_is_left_is_given_up_once_it_would_have_shown(new_lab):
-    for settle in (120, 0.6):
-        lab = new_lab()
-        made = resources(lab, settle=settle)
-        key = claimed(made)
-        prepared(made, key)
-        job = wait(made, submit(made, key).job_id)
-        with lab.client() as client:
-            client.delete_job(job.job_id)
-            client.delete_dataset(job.result_dataset_id)
-        if settle == 120:
-            assert isinstance(submit(made, key), NotYet)
-            assert not clean(made, key).closed
-            continue
-        lab.until(lambda made=made, key=key: submit(made, key) == Asked(None))
-        assert clean(made, key).closed
-        assert {row["status"] for row in lab.rows()} == {"failed"}
-        assert {job.job_id in row["error"] for row in lab.rows()} == {True}
-        assert len(lab.jobs()) == 1
+@pytest.mark.parametrize("settle_seconds", [120, 0.6])
+def test_a_job_of_which_nothing_is_left_is_given_up_once_it_would_have_shown(lab, settle_seconds):
+    made = resources(lab, settle=timedelta(seconds=settle_seconds))
+    key = claimed(made)
+    prepared(made, key)
+    job = wait(made, submit(made, key).job_id)
+    with lab.client() as client:
+        client.delete_job(job.job_id)
+        client.delete_dataset(job.result_dataset_id)
+    if settle_seconds == 120:
+        assert isinstance(submit(made, key), NotYet)
+        assert not clean(made, key).closed
+        return
+    lab.until(lambda: submit(made, key) == Asked(None))
+    assert clean(made, key).closed
+    assert {row["status"] for row in lab.rows()} == {"failed"}
+    assert {job.job_id in row["error"] for row in lab.rows()} == {True}
+    assert len(lab.jobs()) == 1

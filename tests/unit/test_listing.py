@@ -251,7 +251,8 @@ def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
     assert item.uri.endswith("/a.jpg")
     assert asked == [("dwh", QUERY, DAY)]
     with pytest.raises(
-        ConnectionInputError, match=r"connection 'dwh' of source\.query_connection is known to Airflow only"
+        ConnectionInputError,
+        match=r"connection 'dwh' of source\.query_connection is not known here: .* AIRFLOW_CONN_DWH",
     ):
         list(items_of(resources(folder, source), DAY))
 

@@ -39,7 +39,8 @@ JANITOR_PAGE = """\
 Tidies up after all enrichments, a task for each. It never deletes an answer that is not loaded.
 
 - It closes shards whose job has ended and whose rows are loaded, and deletes their remote datasets.
-- It starts a run where small days have waited for longer than `pack.max_wait`.
+- It starts a run where small days have waited for longer than `pack.max_wait`; no second one before that is over, and
+  none while the enrichment's DAG is paused.
 - Its task's XCom says what was closed and what is still open, and why.
 
 Keep it unpaused: without it nothing is lost, but remote datasets of dead runs stay, and small days may wait for ever.

@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import duckdb
 from PIL import Image
@@ -20,6 +22,11 @@ from vision_batch.steps.submit import Asked, submit
 DAYS = ("2026-11-20", "2026-11-21")
 KEY, FOLDER = "key-of-the-tests", "b1gtests000000000000"
 COLOURS = {"red": "red", "green": "green", "blue": "blue", "white": "white"}
+
+
+def begins(day):
+    """Return when a day begins in Moscow, as Airflow tells it."""
+    return datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Moscow")).astimezone(UTC)
 
 
 class Enrichment:
@@ -71,8 +78,8 @@ class Enrichment:
     def flush(self, *days):
         return self.run(days, "flush", flush=True)
 
-    def run(self, days=DAYS, run_id="run", *, flush=False, publish=True):
-        keys = claim(self.resources, plan(self.resources, days, flush=flush).uri, days, run_id).shards
+    def run(self, days=DAYS, run_id="run", *, publish=True, **how):
+        keys = claim(self.resources, plan(self.resources, days, **how).uri, days, run_id).shards
         for key in keys:
             self.ask(key)
             load(self.resources, key, run_id)

@@ -7,7 +7,8 @@ from enrichment_lab import COLOURS
 
 from vision_batch.enrichment.places import Source
 from vision_batch.errors import DuplicateItemError, InputError
-from vision_batch.steps.plan import plan, read_plan
+from vision_batch.steps.plan import plan
+from vision_batch.steps.plan_file import read_plan
 
 ONE, TWO, THREE = "2026-11-20", "2026-11-21", "2026-11-22"
 
@@ -70,7 +71,7 @@ def test_rows_before_the_wrong_one_of_another_day_are_not_asked_either(shop):
 
 
 def test_a_waiting_day_whose_list_is_wrong_goes_on_waiting(shop):
-    pack = shop.resources.declaration.pack.model_copy(update={"min_tokens": 3000})
+    pack = shop.resources.declaration.pack.model_copy(update={"min_tokens": 1500})
     declare(shop, pack=pack)
     path = write_list(shop, ONE, "a")
     good = path.read_text()

@@ -1,4 +1,4 @@
-"""What a plan counts is what the emulator bills: images exactly, texts from above, for all eight models."""
+"""What a plan counts is what the emulator bills: images exactly, texts from above and from below, for all eight models."""
 
 from collections import Counter
 from dataclasses import replace
@@ -38,7 +38,7 @@ def lab(tmp_path_factory, project, emulators):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_plans_image_tokens_are_those_of_the_bill_and_all_its_tokens_an_upper_bound(lab, model):
+def test_a_plans_image_tokens_are_those_of_the_bill_and_all_its_tokens_are_bounds(lab, model):
     own = lab.resources
     lab.resources = replace(own, declaration=with_overrides(own.declaration, model=model))
     try:
@@ -65,4 +65,7 @@ def test_a_plans_image_tokens_are_those_of_the_bill_and_all_its_tokens_an_upper_
     template = TEMPLATE_TOKENS[resources.model.family]
     assert billed["tokens"] == images + sum(map(text_tokens, [*prompts, *answers])) + template * len(sent)
     assert billed["tokens"] <= found.price.tokens == sum(filter(None, planned.values()))
+    least = sum(item.least_tokens for item in shard.manifest())
+    assert images < least <= billed["tokens"]
+    assert {item.item_key for item in shard.manifest() if item.least_tokens} == sent.keys()
     assert Counter(row["status"] for row in lab.rows() if row["shard"] == key)["rejected"] == len(planned) - len(sent)

@@ -75,15 +75,17 @@ def test_with_a_deadline_they_get_one_job_of_their_own(enrichment, day):
     declared(enrichment, repair=Repair(deadline=timedelta(hours=6)))
     enrichment.emulator.scenario("missing_rows", rows=[0, 3, 5, 6, 7, 9, 11])
     enrichment.run([MONDAY])
-    assert not tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since is None
     assert plan(enrichment.resources, [TUESDAY]).shards == 0
 
     declared(enrichment, repair=Repair(deadline=timedelta(microseconds=1)))
-    assert tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since == min(
+        row["asked_at"] for row in enrichment.rows("status, asked_at") if row["status"] == "missing"
+    )
     enrichment.run([TUESDAY], "by the janitor")
     assert jobs(enrichment) == [12, 7]
     assert partitions(enrichment) == {(MONDAY, 1), (MONDAY, 2)}
-    assert not tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since is None
 
 
 def test_an_overwritten_image_is_new_and_one_that_is_gone_stays_as_it_is(enrichment, day):

@@ -1,6 +1,7 @@
 """The whole flow in a real Airflow: PostgreSQL, LocalExecutor, triggerer, and the emulator as the service."""
 
 import base64
+import json
 import re
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,11 @@ def test_an_unpaused_dags_scheduled_runs_enrich_their_partitions_without_help(st
     for run in done:
         partition = (run.logical + timedelta(hours=3)).strftime("%Y-%m-%dT%H-%M")
         assert [row["status"] for row in rows(stack, "enrichment.every_minute", partition)] == ["answered"]
+    # From there the first run after a pause goes on.
+    state = json.loads((stack.folder / "work" / "every-minute" / "open.json").read_text())
+    until = datetime.fromisoformat(state["planned_until"])
+    assert max(run.logical for run in done) <= until
+    assert until in {run.logical for run in stack.api.runs("every-minute")}
 
 
 def test_no_secret_no_presigned_url_and_no_image_is_in_logs_or_in_airflows_database(stack):

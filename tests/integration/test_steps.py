@@ -24,7 +24,8 @@ from vision_batch.steps.clean import clean
 from vision_batch.steps.explain import explain
 from vision_batch.steps.janitor import tidy
 from vision_batch.steps.load import load
-from vision_batch.steps.plan import plan, read_plan
+from vision_batch.steps.plan import plan
+from vision_batch.steps.plan_file import read_plan
 from vision_batch.steps.price import tokens_of
 from vision_batch.steps.publish import publish
 from vision_batch.steps.submit import Asked, NotYet, submit
@@ -339,7 +340,7 @@ def packing(enrichment, min_tokens, max_wait=timedelta(days=1)):
 
 
 def test_small_days_wait_and_ride_along_with_the_one_that_fills_a_job(enrichment):
-    packing(enrichment, 3000)
+    packing(enrichment, 1500)
     days = [f"2026-11-{number:02d}" for number in range(1, 8)]
     for number, day in enumerate(days):
         enrichment.picture(day, "a.png", list(COLOURS)[number % 4], (300 + number, 200))
@@ -349,12 +350,17 @@ def test_small_days_wait_and_ride_along_with_the_one_that_fills_a_job(enrichment
     assert published[0].waiting == {days[0]: 1}
     waiting = enrichment.resources.work().open_state().waiting
     jobs = enrichment.emulator.bill()
-    tokens = tokens_of(enrichment.resources, list_of(enrichment, days))
-    assert all(job["rows"] > 1 for job in jobs)
-    assert len(jobs) <= sum(tokens.values()) / 3000 + 1
+    assert jobs
+    assert all(job["tokens"] >= 1500 for job in jobs)
     assert sum(job["rows"] for job in jobs) + sum(entry.items for entry in waiting.values()) == 7
     assert counts[0] == {}
     assert waiting
+    items = list_of(enrichment, waiting)
+    bounds = tokens_of(enrichment.resources, items)
+    assert {day: (entry.tokens, entry.least_tokens) for day, entry in waiting.items()} == {
+        item.partition: bounds[item.item_key] for item in items
+    }
+    assert 0 < sum(entry.least_tokens for entry in waiting.values()) < 1500
 
     # A second run over a day that waits changes nothing; a flush sends what is left; then there is nothing to do.
     enrichment.run([days[-1]], run_id="again")
@@ -384,7 +390,7 @@ def test_one_run_over_a_range_packs_all_its_days_into_the_fewest_jobs(enrichment
 
 
 def test_two_plans_that_count_on_the_same_waiting_day_make_one_job_and_leave_the_rest_waiting(enrichment):
-    packing(enrichment, 1700)
+    packing(enrichment, 700)
     days = ["2026-11-01", "2026-11-02", "2026-11-03"]
     for number, day in enumerate(days):
         enrichment.picture(day, "a.png", list(COLOURS)[number], (300 + number, 200))
@@ -395,6 +401,22 @@ def test_two_plans_that_count_on_the_same_waiting_day_make_one_job_and_leave_the
     assert list(enrichment.resources.work().open_state().waiting) == [days[2]]
     items = [item.item_key for key in claimed[0].shards for item in enrichment.resources.shard(key).manifest()]
     assert len(items) == 2
+
+
+def test_a_shard_that_is_full_is_sent_below_the_floor_and_only_what_others_have_left_of_it_waits(enrichment):
+    packing(enrichment, 200_000)
+    enrichment.limits(max_rows_per_shard=2)
+    for number in range(3):
+        enrichment.picture(DAYS[0], f"{number}.png", list(COLOURS)[number])
+    uri = plan(enrichment.resources, DAYS[:1]).uri
+    claimed = claim(enrichment.resources, uri, DAYS[:1], "full")
+    assert (claimed.new, claimed.waiting) == (1, 1)
+    own = enrichment.resources
+    enrichment.limits(max_rows_per_shard=1)
+    enrichment.picture(DAYS[1], "3.png", "white")
+    [late, early] = [plan(resources, DAYS[1:]).uri for resources in (own, enrichment.resources)]
+    assert claim(enrichment.resources, early, DAYS[1:], "quicker").new == 1
+    assert claim(own, late, DAYS[1:], "slower").waiting == 1
 
 
 def test_what_is_more_than_one_run_may_send_is_sent_by_the_next_runs_whatever_their_days(enrichment):
@@ -439,11 +461,17 @@ def test_the_janitor_asks_for_a_flush_when_a_day_has_waited_long_enough(enrichme
     packing(enrichment, 3000)
     enrichment.picture(DAYS[0], "a.png")
     enrichment.run(DAYS[:1])
-    assert (tidy(enrichment.resources).waiting_items, tidy(enrichment.resources).flush) == (1, False)
+    first = enrichment.resources.work().open_state().waiting[DAYS[0]].since
+    found = tidy(enrichment.resources)
+    assert (found.waiting_items, found.flush_since) == (1, None)
+    enrichment.picture(DAYS[1], "b.png", "blue")
+    enrichment.run(DAYS[1:])
     packing(enrichment, 3000, timedelta(microseconds=1))
-    assert tidy(enrichment.resources).flush
+    found = tidy(enrichment.resources)
+    assert (found.waiting_items, found.flush_since) == (2, first)
+    assert found.as_dict()["flush_since"] == first.isoformat()
     enrichment.flush(DAYS[0])
-    assert not tidy(enrichment.resources).flush
+    assert tidy(enrichment.resources).flush_since is None
 
 
 def told(enrichment, name, day=DAYS[0]):

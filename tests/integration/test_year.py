@@ -87,14 +87,16 @@ def test_runs_of_single_days_wait_for_each_other_and_every_job_but_the_last_is_w
     pack = declaration.pack.model_copy(update={"min_tokens": FLOOR})
     lab.resources = replace(lab.resources, declaration=declaration.model_copy(update={"pack": pack}))
 
-    planned = [found.price.tokens for day in DAYS if (found := bring_forward(lab, day, [day])).shards]
-    assert min(planned) >= FLOOR
-    last = bring_forward(lab, "flush", DAYS[-1:], flush=True)
-    assert last.shards <= 1
+    for day in DAYS:
+        bring_forward(lab, day, [day])
+    assert bring_forward(lab, "flush", DAYS[-1:], flush=True).shards <= 1
 
     jobs = lab.emulator.bill()
-    tokens = sum(planned) + last.price.tokens
-    assert len(jobs) == len(planned) + last.shards <= tokens / FLOOR + 1
+    tokens = [job["tokens"] for job in jobs]  # as the emulator counts them, whatever the plan expected
+    print(f"\n{len(DAYS) * IMAGES} images, {len(jobs)} jobs, {sum(tokens)} tokens, the least of a job: {min(tokens)}")  # noqa: T201 - for the docs
+    assert len(jobs) > 1
+    assert all(each >= FLOOR for each in tokens[:-1])
+    assert len(jobs) <= sum(tokens) / FLOOR + 1
     assert sum(job["rows"] for job in jobs) == len(DAYS) * IMAGES
     assert rows_by_day(lab) == dict.fromkeys(DAYS, IMAGES)
     assert lab.emulator.refused() == []

@@ -5,7 +5,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from vision_batch.errors import ImageRejected
-from vision_batch.images.budget import fit, image_tokens, prompt_tokens, text_tokens_upper_bound
+from vision_batch.images.budget import (
+    fit,
+    image_tokens,
+    prompt_tokens,
+    text_tokens_lower_bound,
+    text_tokens_upper_bound,
+)
 from vision_batch.models import MODELS
 
 CELL = 28
@@ -124,3 +130,11 @@ def test_qwen_target_is_not_resampled_again_by_the_server(width, height):
 @given(st.text(), st.text())
 def test_text_bound_grows_with_the_text(one, other):
     assert text_tokens_upper_bound(one) <= text_tokens_upper_bound(one + " " + other) + 1
+
+
+@given(st.text(), st.text(), st.sampled_from([" ", "\n", "\n\n"]))
+@example("a b c d e f g h i j k l m n o p", "", " ")
+def test_a_text_has_a_token_for_each_word_at_least_and_never_more_than_at_most(one, other, between):
+    bounds = [text_tokens_lower_bound(text) for text in (one, other, one + between + other)]
+    assert bounds[2] == bounds[0] + bounds[1]
+    assert 0 <= bounds[2] <= min(len(one + other), text_tokens_upper_bound(one + between + other))

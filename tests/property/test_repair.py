@@ -18,9 +18,9 @@ def item(key, size=1000, partition="old", etag="e"):
     return Item(key, f"s3://{key}", partition, etag, size, NOON)
 
 
-def riders(sizes, limits, **more):
+def riders(sizes, limits, due_since=None):
     found = [PlannedItem(item(f"r{number:02d}", size), 2) for number, size in enumerate(sizes)]
-    return Riders(found, partitions=("own",), limits=limits, **more)
+    return Riders(found, partitions=("own",), limits=limits, due_since=due_since)
 
 
 SIZES = st.lists(st.integers(0, 800_000), max_size=12)
@@ -57,7 +57,7 @@ def test_of_what_is_listed_only_unsettled_items_of_other_days_are_passed_over(da
         if status is not None:
             version = item("", etag=data.draw(st.sampled_from(["e", "overwritten"]))).input_id
             settled[listed[-1].item_key] = SettledItem(version, status, data.draw(st.integers(1, 4)))
-    found = riders([0] * 12, Limits(), due=True)
+    found = riders([0] * 12, Limits(), due_since=NOON)
     others = list(found.others(listed, settled))
     for each in listed:
         known = settled.get(each.item_key)
@@ -66,6 +66,7 @@ def test_of_what_is_listed_only_unsettled_items_of_other_days_are_passed_over(da
     # What a run's own day lists is the run's own, wherever it was asked before.
     own = {each.item_key for each in listed if each.partition == "own"}
     assert found.keys == {f"r{number:02d}" for number in range(12)} - own
+    assert found.due_since == (NOON if len(own) < 12 else None)
     assert found.make_a_job == (len(own) < 12)
     assert {each.item_key for each in found.leave()} == {f"r{number:02d}" for number in range(12)} - own
     assert not found.make_a_job

@@ -1,16 +1,20 @@
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from vision_batch.dag import build_dags, build_janitor_dag, find_include
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.errors import DeclarationError
 from vision_batch.models import MODELS
-from vision_batch.operators.run import folded, run_partitions, unfolded
+from vision_batch.operators.janitor import MOST_RUNS, flush_run_ids
+from vision_batch.operators.run import folded, run_partitions, scheduled_start, unfolded
 from vision_batch.steps.publish import Published
 
 
@@ -185,3 +189,33 @@ def test_a_run_is_about(include, context, partitions):
     path = include / "enrichments" / "photo_quality.yaml"
     declaration = load_declaration(path, include_folder=include, environ={})
     assert run_partitions(declaration, context) == partitions
+
+
+def test_runs_for_what_has_waited_are_named_after_the_moment_since_which_it_has():
+    moscow = datetime(2026, 11, 22, 3, 0, 12, tzinfo=ZoneInfo("Europe/Moscow"))
+    run_ids = flush_run_ids(moscow)
+    assert run_ids[:2] == ["flush__2026-11-22T00:00:12+00:00", "flush__2026-11-22T00:00:12+00:00__2"]
+    assert run_ids == flush_run_ids(moscow.astimezone(UTC))
+    assert len(set(run_ids)) == MOST_RUNS
+    assert not set(run_ids) & set(flush_run_ids(moscow + timedelta(microseconds=1)))
+
+
+@pytest.mark.parametrize(
+    ("run_type", "conf", "schedule", "is_scheduled"),
+    [
+        ("scheduled", {}, "0 0 * * *", True),
+        ("backfill", {}, "0 0 * * *", False),
+        ("manual", {}, "0 0 * * *", False),
+        ("manual", {"partition_from": "2026-11-20"}, "0 0 * * *", False),
+        ("operator_triggered", {"flush": True}, "0 0 * * *", False),
+        ("asset_triggered", {}, "0 0 * * *", False),
+        ("scheduled", {}, None, False),
+    ],
+)
+def test_only_runs_by_schedule_look_for_a_pause_before_them(include, run_type, conf, schedule, is_scheduled):
+    path = include / "enrichments" / "photo_quality.yaml"
+    declaration = load_declaration(path, include_folder=include, environ={}).model_copy(update={"schedule": schedule})
+    begins = datetime(2026, 11, 21, 21, tzinfo=UTC)
+    run = SimpleNamespace(run_type=DagRunType(run_type), conf=conf)
+    context = {"dag_run": run, "data_interval_start": begins, "params": conf}
+    assert scheduled_start(declaration, context) == (begins if is_scheduled else None)

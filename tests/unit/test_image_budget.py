@@ -6,7 +6,14 @@ import pytest
 
 from vision_batch.errors import ImageRejected
 from vision_batch.images import deepseek, gemma, qwen
-from vision_batch.images.budget import Budget, fit, image_tokens, prompt_tokens, text_tokens_upper_bound
+from vision_batch.images.budget import (
+    Budget,
+    fit,
+    image_tokens,
+    prompt_tokens,
+    text_tokens_lower_bound,
+    text_tokens_upper_bound,
+)
 from vision_batch.models import MODELS, get_model
 
 SAMPLE = json.loads((Path(__file__).parent / "data" / "vision_tokens_sample.json").read_text(encoding="utf-8"))
@@ -132,3 +139,12 @@ def test_there_are_23_grids_and_the_table_of_costs_holds():
 )
 def test_text_bound(text, tokens):
     assert text_tokens_upper_bound(text) == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", 0), ("a", 1), ("one  two\nthree\n", 3), ('- "white", 0.5: — [ref: 00000000]', 4), ("\u00a0 ... \n", 0)],
+)
+def test_least_text_tokens(text, words):
+    """No fewer were counted with the vocabularies of Qwen and DeepSeek, on 20 000 texts of such parts."""
+    assert text_tokens_lower_bound(text) == words

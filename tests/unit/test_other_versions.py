@@ -18,8 +18,16 @@ from vision_batch import __version__
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.enrichment.stored import stored_question
 from vision_batch.errors import ShardVersionError
-from vision_batch.shards.folder import OpenState, Unannounced
-from vision_batch.shards.records import Fate, ManifestItem, RowRecord, rows_from_parquet, rows_to_parquet
+from vision_batch.shards.folder import OpenState, Unannounced, Waiting
+from vision_batch.shards.records import (
+    Fate,
+    ManifestItem,
+    RowRecord,
+    items_from_parquet,
+    items_to_parquet,
+    rows_from_parquet,
+    rows_to_parquet,
+)
 from vision_batch.steps.resources import Resources
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -103,11 +111,11 @@ def test_a_stored_declaration_that_was_edited_is_told_as_that(resources):
 
 def test_what_a_later_version_added_to_open_shards_is_passed_over(resources):
     work = resources.work()
-    state = OpenState({}, {}, {"2026-11-24": Unannounced("run", NOW)})
+    state = OpenState({}, {"2026-11-23": Waiting(NOW, 2, 1400, 800)}, {"2026-11-24": Unannounced("run", NOW)})
     work.change_open(lambda _: state)
     path = Path(work.folder.removeprefix("file://")) / "open.json"
     record = json.loads(path.read_text())
-    for part in (record, record["unannounced"]["2026-11-24"]):
+    for part in (record, record["waiting"]["2026-11-23"], record["unannounced"]["2026-11-24"]):
         part["of_a_later_version"] = 1
     path.write_text(json.dumps(record))
     assert work.open_state() == state
@@ -119,6 +127,22 @@ def test_columns_that_a_later_version_added_to_a_shards_rows_are_passed_over(res
     path = Path(resources.shard("s1").uri.removeprefix("file://")) / "manifest.parquet"
     path.write_bytes(with_a_column(path.read_bytes()))
     assert resources.shard("s1").manifest() == [ITEM]
+
+
+def test_what_an_earlier_version_did_not_count_is_certain_of_nothing(resources):
+    work = resources.work()
+    work.change_open(lambda _: OpenState({}, {"2026-11-23": Waiting(NOW, 2, 1400, 800)}))
+    path = Path(work.folder.removeprefix("file://")) / "open.json"
+    record = json.loads(path.read_text())
+    del record["waiting"]["2026-11-23"]["least_tokens"]
+    path.write_text(json.dumps(record))
+    assert work.open_state().waiting == {"2026-11-23": Waiting(NOW, 2, 1400, 0)}
+
+    counted = replace(ITEM, tokens=700, least_tokens=400)
+    assert items_from_parquet(items_to_parquet([counted])) == [counted]
+    sink = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(items_to_parquet([counted]))).drop_columns("least_tokens"), sink)
+    assert items_from_parquet(sink.getvalue()) == [replace(counted, least_tokens=0)]
 
 
 def with_a_column(body: bytes) -> bytes:

@@ -54,7 +54,7 @@ def test_it_tells_source_prompt_columns_schedule_destination_packing_gate_and_pr
         "asked again within 12 hours",
         "at least 95% answered, at most 2% invalid",
         "Gemma 3 12B (`gemma-3-12b-it/latest`), window 4096 tokens",
-        "A job is charged for 200 000 tokens at least, 200 units",
+        "A job is charged for 200 000 tokens at least, 200 units: 678 such pictures are certain to fill it",
         "airflow backfill create --dag-id shelf-prices",
         "vision-batch plan shelf-prices --from KEY --to KEY",
     ):

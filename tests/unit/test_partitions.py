@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from vision_batch.errors import DeclarationError
-from vision_batch.steps.partitions import last_complete_partition, partition_of, partitions_before, partitions_between
+from vision_batch.steps.partitions import (
+    MOST_MISSED,
+    Missed,
+    last_complete_partition,
+    missed_partitions,
+    partition_of,
+    partitions_before,
+    partitions_between,
+)
 
 DAILY = {"timezone": "Europe/Moscow", "key_format": "%Y-%m-%d"}
 
@@ -82,3 +91,59 @@ def test_lookback_is_counted_in_days_before_the_first_partition(partitions, days
 def test_lookback_names_each_day_once_where_the_clock_is_turned():
     found = partitions_before(["2026-03-31"], 3, cron="30 2 * * *", timezone="Europe/Berlin", key_format="%Y-%m-%d")
     assert found == ["2026-03-28", "2026-03-29", "2026-03-30"]
+
+
+def begins(text: str, timezone: str = "Europe/Moscow") -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("last", "start", "cron", "key_format", "expected"),
+    [
+        ("2026-11-21", "2026-11-22", "0 0 * * *", "%Y-%m-%d", []),
+        ("2026-11-19", "2026-11-22", "0 0 * * *", "%Y-%m-%d", ["2026-11-20", "2026-11-21"]),
+        ("2026-11-22", "2026-11-22", "0 0 * * *", "%Y-%m-%d", []),
+        ("2026-11-22", "2026-11-19", "0 0 * * *", "%Y-%m-%d", []),
+        ("2026-11-19T03:00", "2026-11-22T03:00", "0 3 * * *", "%d.%m.%Y", ["20.11.2026", "21.11.2026"]),
+        ("2026-11-20", "2026-11-24", "0 0 * * 1-5", "%Y-%m-%d", ["2026-11-23"]),
+        ("2026-08-01", "2026-11-01", "@monthly", "%Y-%m", ["2026-09", "2026-10"]),
+        ("2026-11-20T22:00", "2026-11-22T01:00", "0 * * * *", "%Y-%m-%d", ["2026-11-20", "2026-11-21"]),
+    ],
+)
+def test_what_a_pause_has_left_out_is_what_lies_between_two_runs(last, start, cron, key_format, expected):
+    cut = {"cron": cron, "timezone": "Europe/Moscow", "key_format": key_format}
+    found = missed_partitions(begins(last), begins(start), **cut)
+    assert found == Missed(tuple(expected), begins(start))
+
+
+def test_a_long_pause_is_made_up_for_by_some_runs():
+    cut = {"cron": "0 0 * * *", **DAILY}
+    last, start = begins("2023-12-31"), begins("2026-11-22")
+    first = missed_partitions(last, start, **cut)
+    assert (len(first.partitions), *first.partitions[::365]) == (MOST_MISSED, "2024-01-01", "2024-12-31")
+    assert first.until == begins("2024-12-31")
+    second = missed_partitions(first.until, start + timedelta(days=1), **cut)
+    assert (second.partitions[0], second.until) == ("2025-01-01", begins("2026-01-01"))
+    third = missed_partitions(second.until, start + timedelta(days=2), **cut)
+    assert (third.partitions[0], third.partitions[-1]) == ("2026-01-02", "2026-11-23")
+    assert third.until == begins("2026-11-24")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("Europe/Moscow", "UTC"), ("UTC", "Europe/Moscow"), ("Asia/Tokyo", "America/New_York")]
+)
+@pytest.mark.parametrize("key_format", ["%Y-%m-%d", "%Y/%m/%d"])
+def test_no_day_is_lost_where_timezone_or_format_has_changed(before, after, key_format):
+    cut = {"cron": "0 0 * * *", "timezone": after, "key_format": key_format}
+    found = missed_partitions(begins("2026-11-19", before), begins("2026-11-22", after), **cut)
+    days = [datetime(2026, 11, day, tzinfo=UTC).strftime(key_format) for day in (20, 21)]
+    assert [*found.partitions][-2:] == days
+    assert found.until == begins("2026-11-22", after)
+
+
+def test_days_of_a_pause_are_named_once_where_the_clock_is_turned():
+    cut = {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "key_format": "%Y-%m-%d"}
+    for month, first in ((3, 27), (10, 23)):
+        last, start = (begins(f"2026-{month:02d}-{day}T02:30", "Europe/Berlin") for day in (first, first + 4))
+        days = [f"2026-{month:02d}-{day}" for day in range(first + 1, first + 4)]
+        assert missed_partitions(last, start, **cut).partitions == tuple(days)

@@ -8,7 +8,15 @@ import pytest
 
 from vision_batch.enrichment.candidates import Candidates, KeySet
 from vision_batch.enrichment.declaration import Limits
-from vision_batch.enrichment.plan import SettledItem, Turn, listed_content, next_attempt, request_bytes, take_turns
+from vision_batch.enrichment.plan import (
+    SettledItem,
+    Tokens,
+    Turn,
+    listed_content,
+    next_attempt,
+    request_bytes,
+    take_turns,
+)
 from vision_batch.enrichment.source import Item
 from vision_batch.errors import DuplicateItemError
 
@@ -106,7 +114,10 @@ def test_what_one_run_may_not_make_is_left_to_the_next():
 
 
 def test_the_last_shard_waits_if_it_is_small_unless_more_is_left():
-    cost = {"floor_tokens": 30, "tokens": lambda asked: dict.fromkeys([each.item_key for each in asked], 10)}
+    cost = {
+        "floor_tokens": 30,
+        "tokens": lambda asked: dict.fromkeys([each.item_key for each in asked], Tokens(90, 10)),
+    }
     limits = Limits(max_rows_per_shard=3, max_shards_per_run=2)
     assert keys(plan(*map(item, "ab"), limits=limits, **cost), Turn.WAITS) == [["a", "b"]]
     assert keys(plan(*map(item, "abc"), limits=limits, **cost)) == [["a", "b", "c"]]

@@ -8,8 +8,16 @@ from datetime import timedelta
 from vision_batch.enrichment.answer import AnswerColumn, allowed_words
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.markdown import bullets, plain, quoted, table
+from vision_batch.enrichment.plan import Tokens
 from vision_batch.errors import ImageRejected
-from vision_batch.images.budget import Budget, fit, prompt_tokens, text_tokens_upper_bound
+from vision_batch.images.budget import (
+    Budget,
+    fit,
+    image_tokens,
+    prompt_tokens,
+    text_tokens_lower_bound,
+    text_tokens_upper_bound,
+)
 from vision_batch.models import MINIMUM_JOB_TOKENS, Model
 
 #: The picture that stands for all when the page speaks of prices: 1280 x 960 pixels.
@@ -98,28 +106,30 @@ def _costs(declaration: Declaration) -> Iterator[str]:
     model = declaration.asked_model()
     tokens = _tokens_of_a_picture(declaration, model)
     if tokens is not None:
+        most, least = tokens
         width, height = EXAMPLE_PICTURE
         yield (
-            f"A picture of {width} × {height} costs at most {_number(tokens)} tokens, prompt and longest answer "
-            f"included: {_units(model, 1000 * tokens)} units for a thousand of them."
+            f"A picture of {width} × {height} costs at most {_number(most)} tokens, prompt and longest answer "
+            f"included: {_units(model, 1000 * most)} units for a thousand of them."
         )
         yield (
             f"A job is charged for {_number(MINIMUM_JOB_TOKENS)} tokens at least, {_units(model, MINIMUM_JOB_TOKENS)} "
-            f"units: about {_number(MINIMUM_JOB_TOKENS // tokens)} such pictures fill it."
+            f"units: {_number(-(-MINIMUM_JOB_TOKENS // least))} such pictures are certain to fill it."
         )
     coefficient = f"{model.price_coefficient.normalize():f}"
     yield f"A unit is 1000 tokens at coefficient 1. {model.name} has coefficient {coefficient}."
     yield f"Before anything is paid, `vision-batch plan {declaration.name} --from KEY --to KEY` tells a range's price."
 
 
-def _tokens_of_a_picture(declaration: Declaration, model: Model) -> int | None:
+def _tokens_of_a_picture(declaration: Declaration, model: Model) -> Tokens | None:
     text = declaration.question().render({}, _MARKER)
     budget = Budget(model.window_tokens, declaration.options.max_tokens, text_tokens_upper_bound(text)).image_tokens
     try:
         size = fit(model, *EXAMPLE_PICTURE, budget)
     except ImageRejected:
         return None
-    return model.window_tokens - budget + prompt_tokens(model, *size)
+    least = text_tokens_lower_bound(text) + image_tokens(model, *size)
+    return Tokens(model.window_tokens - budget + prompt_tokens(model, *size), least)
 
 
 def _ways(declaration: Declaration) -> Iterator[str]:

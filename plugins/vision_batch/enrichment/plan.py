@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vision_batch.enrichment.declaration import Limits
 from vision_batch.enrichment.source import Item
@@ -33,11 +33,23 @@ class SettledItem:
         return self.status in {"answered", "rejected"}
 
 
+class Tokens(NamedTuple):
+    """Bound what asking an item costs.
+
+    :param most: what it is priced with.
+    :param least: what is certain to be billed: a job's minimum charge is filled with that.
+    """
+
+    most: int
+    least: int
+
+
 @dataclass(frozen=True)
 class PlannedItem:
     """Ask an item, for the ``attempt``-th time.
 
     :param tokens: what it costs at most, 0 for a copy; ``None`` if that is not known, or if it cannot be sent.
+    :param least_tokens: what it costs at least.
     :param content: the same text for items that are one request; ``None`` where only reading them would tell.
     """
 
@@ -45,6 +57,12 @@ class PlannedItem:
     attempt: int
     tokens: int | None = None
     content: str | None = None
+    least_tokens: int = 0
+
+    def costing(self, tokens: Tokens | None) -> PlannedItem:
+        """Return it with what it costs; ``None`` if it cannot be sent."""
+        most, least = (None, 0) if tokens is None else tokens
+        return replace(self, tokens=most, least_tokens=least)
 
 
 Shard = tuple[PlannedItem, ...]
@@ -150,17 +168,21 @@ def in_step(
         heads[side] = next(sides[side], None)
 
 
+#: Counts items, by key; ``None`` for those that cannot be sent.
+CountTokens = Callable[[Sequence[Item]], Mapping[str, Tokens | None]]
+
+
 def take_turns(
     shards: Iterable[Shard],
     *,
     limits: Limits,
-    tokens: Callable[[Sequence[Item]], Mapping[str, int | None]] | None = None,
+    tokens: CountTokens | None = None,
     floor_tokens: int = 0,
 ) -> Iterator[tuple[Turn, Shard]]:
     """Say of each shard whether it is sent now. Only the last one can be too small for that.
 
     :param tokens: counts items, by key; called for each shard that this run may send. Needed with a floor only.
-    :param floor_tokens: a shard below it waits; 0 lets nothing wait.
+    :param floor_tokens: the last shard waits if it is not certain to be billed so many; 0 lets nothing wait.
     """
     coming = iter(shards)
     following = next(coming, None)
@@ -176,10 +198,13 @@ def take_turns(
         yield Turn.WAITS if small else Turn.NOW, counted
 
 
-def _counted(shard: Shard, tokens: Callable[[Sequence[Item]], Mapping[str, int | None]]) -> Shard:
-    """Write to each item what it costs."""
+def _counted(shard: Shard, tokens: CountTokens) -> Shard:
+    """Write to each item what it costs; copies cost nothing, and that is known."""
     counts = tokens([planned.item for planned in shard if planned.tokens is None])
-    return tuple(replace(planned, tokens=counts.get(planned.item.item_key, planned.tokens)) for planned in shard)
+    return tuple(
+        planned if planned.tokens is not None else planned.costing(counts.get(planned.item.item_key))
+        for planned in shard
+    )
 
 
 def copies_in(shard: Shard) -> int:
@@ -194,10 +219,18 @@ class Counted(Protocol):
     def tokens(self) -> int | None:
         """Return the tokens at most; ``None`` if they are not known, or if nothing will be sent."""
 
+    @property
+    def least_tokens(self) -> int:
+        """Return the tokens at least."""
+
 
 def is_below(shard: Sequence[Counted], floor_tokens: int) -> bool:
-    """Tell whether a shard is too small to be paid for now. One that costs nothing is not."""
-    return 0 < sum(item.tokens or 0 for item in shard) < floor_tokens
+    """Tell whether a shard is too small to be paid for now. One that costs nothing is not.
+
+    What it costs at most says nothing about that: the longest answers do not come, and the floor would be billed
+    without being used.
+    """
+    return any(item.tokens for item in shard) and sum(item.least_tokens for item in shard) < floor_tokens
 
 
 def next_attempt(item: Item, known: SettledItem | None, limits: Limits) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 
 from vision_batch.enrichment.declaration import Limits
 from vision_batch.enrichment.plan import PlannedItem, SettledItem, next_attempt, request_bytes
@@ -14,21 +15,31 @@ class Riders:
 
     :param items: with their attempt; the first ones board first.
     :param partitions: the run's own, whose items make jobs however often they were asked.
-    :param due: whether one of the items has waited for a job for so long that they may make one.
+    :param due_since: when the item was asked that has waited longest, if that is so long ago that they may make a job.
     """
 
     def __init__(
-        self, items: Iterable[PlannedItem], *, partitions: Collection[str], limits: Limits, due: bool = False
+        self,
+        items: Iterable[PlannedItem],
+        *,
+        partitions: Collection[str],
+        limits: Limits,
+        due_since: datetime | None = None,
     ) -> None:
         self._items = {planned.item.item_key: planned for planned in items}
         self._partitions = frozenset(partitions)
         self._limits = limits
-        self._due = due
+        self._due_since = due_since
+
+    @property
+    def due_since(self) -> datetime | None:
+        """Return since when they have waited, if that is so long that they are to be asked by a job of their own."""
+        return self._due_since if self._items else None
 
     @property
     def make_a_job(self) -> bool:
         """Tell whether they are to be asked even if no other job leaves."""
-        return self._due and bool(self._items)
+        return self.due_since is not None
 
     @property
     def keys(self) -> frozenset[str]:

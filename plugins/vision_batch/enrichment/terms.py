@@ -16,8 +16,8 @@ LONGEST_APPROVAL = timedelta(days=6)
 class Pack(Part):
     """Save the service's minimum charge: let small days wait for each other.
 
-    :param min_tokens: a job below so many tokens waits and rides along with a later run; 0 lets nothing wait. The
-        service charges at least 200 000 for a job.
+    :param min_tokens: a job that is not certain to be billed so many tokens waits and rides along with a later run; 0
+        lets nothing wait. The service charges at least 200 000 for a job.
     :param max_wait: after which the janitor sends what waits, however little it is.
     """
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import XComArg
 from airflow.sdk.definitions.context import Context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from vision_batch.operators.base import EnrichmentOperator
 
@@ -28,8 +29,18 @@ class VisionBatchJanitorOperator(EnrichmentOperator):
         return tidy(self.open_resources(context)).as_dict()
 
 
+#: States of runs that are not over.
+ALIVE = ("queued", "running")
+
+#: How many runs are started for what has waited since one moment: two days of hourly ones that leave it where it is.
+MOST_RUNS = 48
+
+
 class VisionBatchFlushOperator(TriggerDagRunOperator):
     """Start a run of an enrichment that lets nothing wait, if its janitor says that something has waited long enough.
+
+    The run is named after the moment since which the oldest of it has waited, so that no second one is started before
+    the first is over, however long it stands in line. None is started while the enrichment's DAG is paused.
 
     :param tidied: the output of the janitor; templated.
     """
@@ -41,7 +52,32 @@ class VisionBatchFlushOperator(TriggerDagRunOperator):
         self.tidied: Any = tidied
 
     def execute(self, context: Context) -> Any:
-        """Start the run, or skip."""
-        if not self.tidied["flush"]:
+        """Start the run, or skip.
+
+        :raises AirflowFailException: if many runs have left it waiting.
+        """
+        since: str | None = self.tidied["flush_since"]
+        if since is None:
             raise AirflowSkipException("Nothing has waited for longer than pack.max_wait or repair.deadline.")
+        enrichment, ti = self.trigger_dag_id, context["ti"]
+        if ti.get_dag(enrichment).is_paused:
+            raise AirflowSkipException(
+                f"{enrichment} is paused: what has waited since {since} is sent after it is unpaused."
+            )
+        run_ids = flush_run_ids(datetime.fromisoformat(since))
+        if ti.get_dr_count(enrichment, run_ids=run_ids, states=[*ALIVE]):
+            raise AirflowSkipException(f"The run for what has waited since {since} is not over.")
+        made = ti.get_dr_count(enrichment, run_ids=run_ids)  # a few less if a person has deleted some
+        free = (run_id for run_id in run_ids[made:] if not ti.get_dr_count(enrichment, run_ids=[run_id]))
+        self.trigger_run_id = next(free, None)
+        if self.trigger_run_id is None:
+            raise AirflowFailException(
+                f"{MOST_RUNS} runs have not sent what has waited since {since}: see the logs of {run_ids[-1]}"
+            )
         return super().execute(context)
+
+
+def flush_run_ids(since: datetime) -> list[str]:
+    """Return the ids of the runs that are started, one after another, until what has waited since then is sent."""
+    first = f"flush__{since.astimezone(UTC).isoformat()}"
+    return [first, *(f"{first}__{number}" for number in range(2, MOST_RUNS + 1))]

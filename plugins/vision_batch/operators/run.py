@@ -45,6 +45,17 @@ def run_partitions(declaration: Declaration, context: Context) -> list[str]:
     return [last_complete_partition(now, cron=declaration.schedule, **cut)]
 
 
+def scheduled_start(declaration: Declaration, context: Context) -> datetime | None:
+    """Return when the data interval of a run by schedule begins; ``None`` for runs that a person has started.
+
+    Only runs by schedule follow each other without gaps, so that one of them can find out what a pause has left out.
+    """
+    run_type = getattr(context.get("dag_run"), "run_type", None)
+    if declaration.schedule is None or run_type != "scheduled":
+        return None
+    return context.get("data_interval_start")
+
+
 def folded(partitions: Sequence[str]) -> list[str]:
     """Return the ends of a range of partitions, which is all that the next task needs to know it.
 
@@ -106,7 +117,13 @@ class VisionBatchPlanOperator(EnrichmentOperator):
         check_params(context)
         params, partitions = params_of(context), run_partitions(self.declaration, context)
         resources = self.open_resources(context)
-        summary = plan(resources, partitions, flush=params.flush, newest_first=params.newest_first)
+        summary = plan(
+            resources,
+            partitions,
+            flush=params.flush,
+            newest_first=params.newest_first,
+            scheduled=scheduled_start(self.declaration, context),
+        )
         for line in lines(summary):
             self.log.info("%s", line)
         if summary.budget is not None and not (self.declaration.budget.asks or params.dry_run):

@@ -39,11 +39,14 @@ class Waiting:
     """Describe a partition too small for a job of its own.
 
     :param since: when it began to wait.
+    :param tokens: what its counted items cost at most.
+    :param least_tokens: what they cost at least: they wait until that, with others', fills a job.
     """
 
     since: datetime
     items: int
     tokens: int
+    least_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,13 @@ class OpenState:
     :param shards: by key.
     :param waiting: by partition.
     :param unannounced: by partition.
+    :param planned_until: when the last interval begins that a run by schedule has planned; ``None`` before the first.
     """
 
     shards: OpenShards
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     unannounced: Mapping[str, Unannounced] = field(default_factory=dict)
+    planned_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -152,12 +157,10 @@ class WorkFolder:
             key: OpenShard(key, entry["question_key"], entry["partitions"], _time(entry["claimed_at"]), entry["run_id"])
             for key, entry in record["shards"].items()
         }
-        waiting = {
-            partition: Waiting(_time(entry["since"]), entry["items"], entry["tokens"])
-            for partition, entry in record.get("waiting", {}).items()
-        }
+        waiting = {partition: _waiting(entry) for partition, entry in record.get("waiting", {}).items()}
         unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
-        return OpenState(shards, waiting, unannounced), version
+        until = record.get("planned_until")
+        return OpenState(shards, waiting, unannounced, until and _time(until)), version
 
     def _swap_open(self, change: Callable[[OpenState], OpenState]) -> OpenState:
         found, version = self._read_open()
@@ -174,9 +177,16 @@ class WorkFolder:
                     partition: {**asdict(each), "listed_at": each.listed_at and _iso(each.listed_at)}
                     for partition, each in sorted(wanted.unannounced.items())
                 },
+                "planned_until": wanted.planned_until and _iso(wanted.planned_until),
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
+
+
+def _waiting(entry: Mapping[str, Any]) -> Waiting:
+    """Read an entry; what a later version has added to it is passed over."""
+    known = {each.name: entry[each.name] for each in fields(Waiting) if each.name in entry}
+    return Waiting(**{**known, "since": _time(entry["since"])})
 
 
 def _unannounced(entry: Mapping[str, Any]) -> Unannounced:

@@ -30,6 +30,7 @@ class ManifestItem:
 
     :param attempt: how many times the item has been asked this question, this time included.
     :param tokens: what it costs at most, where the plan has counted that.
+    :param least_tokens: what it costs at least; 0 where no plan has counted that.
     """
 
     item_key: str
@@ -42,6 +43,7 @@ class ManifestItem:
     attempt: int = 1
     variables: Mapping[str, str] = field(default_factory=dict)
     tokens: int | None = None
+    least_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def items_to_parquet(items: Sequence[ManifestItem]) -> bytes:
         "attempt": pa.int32(),
         "variables": pa.string(),
         "tokens": pa.int64(),
+        "least_tokens": pa.int64(),
     }
     schema = pa.schema(types)
     ordered = sorted(items, key=lambda item: item.item_key)
@@ -94,7 +97,7 @@ def items_to_parquet(items: Sequence[ManifestItem]) -> bytes:
 
 
 def items_from_parquet(body: bytes) -> list[ManifestItem]:
-    """Read what :func:`items_to_parquet` wrote."""
+    """Read what :func:`items_to_parquet` wrote, or an earlier version of it without ``least_tokens``."""
     return [ManifestItem(**{**row, "variables": json.loads(row["variables"])}) for row in _rows(body, ManifestItem)]
 
 

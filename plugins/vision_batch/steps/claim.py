@@ -17,7 +17,8 @@ from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannou
 from vision_batch.shards.records import ManifestItem
 from vision_batch.steps.budget import judged, refuse
 from vision_batch.steps.crash import crash_point
-from vision_batch.steps.plan import PlanFile, read_plan, settled_items
+from vision_batch.steps.plan import settled_items
+from vision_batch.steps.plan_file import PlanFile, read_plan
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class _Claiming:
         self.made: dict[str, OpenShard] = {}
         self.waiting: Counter[str] = Counter()
         self._waiting_tokens: Counter[str] = Counter()
+        self._waiting_least: Counter[str] = Counter()
         self._led: set[str] = set()
 
     def see(self, shards: OpenShards) -> None:
@@ -110,14 +112,16 @@ class _Claiming:
     def change(self, found: OpenState) -> OpenState:
         """Return the state with the plan's shards in it."""
         self.see(found.shards)
-        self.made, self.waiting, self._waiting_tokens, self._led = {}, Counter(), Counter(), set()
+        self.made, self._led = {}, set()
+        self.waiting, self._waiting_tokens, self._waiting_least = Counter(), Counter(), Counter()
         self._tokens: list[list[int | None]] = []
         self._wait(self._free(self._planned.waiting))
         for items in self._planned.each_shard():
             free = self._free(items)
             leading = [item for item in free if not self._planned.rides(item)]
-            if is_below(leading, self._planned.floor_tokens):
-                self._wait(leading)  # what others have left of it
+            # A whole one was looked at by the plan, which may send it because it is full.
+            if len(free) < len(items) and is_below(leading, self._planned.floor_tokens):
+                self._wait(leading)
             elif leading:
                 self._make(free)
                 self._led.update(item.partition for item in leading)
@@ -126,7 +130,13 @@ class _Claiming:
         # A run with another question says nothing about the days that wait for the declared one.
         if not self._resources.declaration.own:
             return replace(found, shards={**found.shards, **self.made})
-        return OpenState({**found.shards, **self.made}, self._all_waiting(found), self._all_unannounced(found))
+        moments = [each for each in (found.planned_until, self._planned.planned_until) if each is not None]
+        return OpenState(
+            {**found.shards, **self.made},
+            self._all_waiting(found),
+            self._all_unannounced(found),
+            max(moments, default=None),  # a run that is done again does not move it back
+        )
 
     def _free(self, items: Sequence[ManifestItem]) -> list[ManifestItem]:
         """Leave out what others have claimed or settled since the plan."""
@@ -155,15 +165,16 @@ class _Claiming:
         self.waiting.update(item.partition for item in items)
         for item in items:
             self._waiting_tokens[item.partition] += item.tokens or 0
+            self._waiting_least[item.partition] += item.least_tokens
 
     def _all_waiting(self, found: OpenState) -> dict[str, Waiting]:
         """Return the partitions that wait now: those that the plan knew nothing of, and the ones with items left."""
         now = datetime.now(UTC)
         waiting = {name: entry for name, entry in found.waiting.items() if name not in self._planned.partitions}
-        for name in sorted({*self.waiting, *self._planned.left}):
+        for name in sorted({*self.waiting, *self._planned.left, *self._planned.unlisted}):
             since = found.waiting[name].since if name in found.waiting else now
             count = self.waiting[name] + self._planned.left.get(name, 0)
-            waiting[name] = Waiting(since, count, self._waiting_tokens[name])
+            waiting[name] = Waiting(since, count, self._waiting_tokens[name], self._waiting_least[name])
         return waiting
 
     def _all_unannounced(self, found: OpenState) -> dict[str, Unannounced]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from vision_batch.errors import VisionBatchError
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Dataset
-from vision_batch.shards.folder import OpenShard, WorkFolder
+from vision_batch.shards.folder import OpenShard, Waiting, WorkFolder
 from vision_batch.steps.clean import clean
 from vision_batch.steps.datasets import INSTALL_LABEL, dataset_name, delete_dataset
 from vision_batch.steps.observe import known_jobs
@@ -47,8 +47,8 @@ class Tidied:
     :param deleted: remote datasets of closed shards.
     :param unknown: remote datasets of ours whose shard has no folder; they are left for a person to look at.
     :param remaining: open shards; a run over any of their partitions goes on with them.
-    :param flush: whether a small day has waited for longer than ``pack.max_wait``, or an image without an answer for
-        longer than ``repair.deadline``, so that a run should send it.
+    :param flush_since: since when the oldest of what a run should send now has waited: a small day for longer than
+        ``pack.max_wait``, or an image without an answer for longer than ``repair.deadline``. ``None``: nothing has.
     """
 
     closed: tuple[str, ...]
@@ -56,12 +56,14 @@ class Tidied:
     unknown: tuple[str, ...]
     remaining: tuple[Remaining, ...]
     waiting_items: int = 0
-    flush: bool = False
+    flush_since: datetime | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
         report = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in report.items()}
+        since = self.flush_since and self.flush_since.astimezone(UTC).isoformat()
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in report.items()}
+        return {**plain, "flush_since": since}
 
 
 def tidy(resources: Resources) -> Tidied:
@@ -76,25 +78,28 @@ def tidy(resources: Resources) -> Tidied:
         closed, remaining = _close_idle(resources, work)
         deleted, unknown = _delete_left(work, service, datasets)
     _delete_old_plans(work)
-    waiting = work.open_state().waiting.values()
+    waiting = work.open_state().waiting
     tidied = Tidied(
         tuple(closed),
         tuple(deleted),
         tuple(unknown),
         tuple(remaining),
-        waiting_items=sum(entry.items for entry in waiting),
-        flush=any(datetime.now(UTC) - entry.since > resources.declaration.pack.max_wait for entry in waiting)
-        or _repair_is_due(resources, work),
+        waiting_items=sum(entry.items for entry in waiting.values()),
+        flush_since=_flush_since(resources, work, waiting),
     )
     log.info("Janitor of %s: %s", resources.declaration.name, tidied.as_dict())
     return tidied
 
 
-def _repair_is_due(resources: Resources, work: WorkFolder) -> bool:
-    if resources.declaration.repair.deadline is None:
-        return False
-    with claimed_items(work, work.open_shards(), resources.declaration.question_key()) as claimed:
-        return find_riders(resources, (), claimed).make_a_job
+def _flush_since(resources: Resources, work: WorkFolder, waiting: Mapping[str, Waiting]) -> datetime | None:
+    latest = datetime.now(UTC) - resources.declaration.pack.max_wait
+    # One without items could not be listed; no job is missing for it.
+    overdue = [entry.since for entry in waiting.values() if entry.items and entry.since < latest]
+    if resources.declaration.repair.deadline is not None:
+        with claimed_items(work, work.open_shards(), resources.declaration.question_key()) as claimed:
+            asked_at = find_riders(resources, (), claimed).due_since
+        overdue += [] if asked_at is None else [asked_at]
+    return min(overdue, default=None)
 
 
 def _ours(resources: Resources, found: Sequence[Dataset]) -> list[tuple[str, Dataset]]:

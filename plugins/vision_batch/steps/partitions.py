@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,22 @@ DAILY = "0 0 * * *"
 
 #: A range of more partitions than this is taken for a slip of the pen.
 MAX_PARTITIONS = 50_000
+
+#: As many of a pause are taken along by one run; the next one goes on where it stopped.
+MOST_MISSED = 366
+
+
+@dataclass(frozen=True)
+class Missed:
+    """Name the partitions that no run by schedule has planned, because there was a pause before this one.
+
+    :param partitions: oldest first, without the run's own.
+    :param until: when the last interval begins up to which everything is planned with them, the run's own or an
+        earlier one; ``None`` for a run that is not by schedule.
+    """
+
+    partitions: tuple[str, ...] = ()
+    until: datetime | None = None
 
 
 def partition_of(interval_start: datetime, *, timezone: str, key_format: str) -> str:
@@ -62,6 +79,32 @@ def partitions_before(
     start = _parse(first, timezone, key_format)
     keys = _keys(start - timedelta(days=days), start, first, cron, key_format)
     return [key for key in dict.fromkeys(keys) if key not in partitions]
+
+
+def missed_partitions(
+    last: datetime, start: datetime, *, cron: str | None, timezone: str, key_format: str, most: int = MOST_MISSED
+) -> Missed:
+    """Return the partitions between the last interval that was planned and a run's own one, the oldest ones first.
+
+    Both are moments, so that the schedule, its timezone and the format of keys may have changed between them.
+
+    :param last: when the one begins.
+    :param start: when the other begins; not after ``last`` if a run is done again.
+    """
+    own = partition_of(start, timezone=timezone, key_format=key_format)
+    keys: dict[str, None] = {}
+    times, until = _cron(cron, last.astimezone(ZoneInfo(timezone))), last
+    for _ in range(MAX_PARTITIONS):
+        when: datetime = times.get_next(datetime)
+        if when >= start:
+            return Missed(tuple(keys), start)
+        key = when.strftime(key_format)
+        if key not in keys and key != own:
+            if len(keys) == most:
+                break
+            keys[key] = None
+        until = when
+    return Missed(tuple(keys), until)
 
 
 def _keys(start: datetime, end: datetime, last: str, cron: str | None, key_format: str) -> Iterator[str]:

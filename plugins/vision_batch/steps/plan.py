@@ -7,24 +7,25 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from vision_batch.enrichment.candidates import Candidates, KeySet
 from vision_batch.enrichment.declaration import Declaration
-from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Turn, copies_in, take_turns
+from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Tokens, Turn, copies_in, take_turns
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.source import Item
 from vision_batch.enrichment.spending import Price, Verdict, price_of
 from vision_batch.errors import DuplicateItemError, InputError
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
-from vision_batch.shards.records import ManifestItem, items_from_parquet, items_to_parquet
+from vision_batch.shards.records import ManifestItem, items_to_parquet
 from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import items_of
-from vision_batch.steps.partitions import partitions_before
+from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before
+from vision_batch.steps.plan_file import shard_uri
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
 from vision_batch.store.proof import prove_conditional_writes
@@ -41,6 +42,8 @@ class PlanSummary:
 
     :param uri: the plan's folder; :func:`vision_batch.steps.claim.claim` takes it.
     :param partitions: those asked for.
+    :param missed: those before them that are taken along because the schedule stood still.
+    :param more_missed: whether there are more of these than one run takes along.
     :param left: items beyond ``limits.max_shards_per_run``: the next run asks them, whatever its partitions.
     :param waiting: items of days too small for a job; they ride along with a later run.
     :param copied: planned items whose listing proves that they are copies of others in their shard; they cost nothing.
@@ -69,6 +72,8 @@ class PlanSummary:
     repair_tokens: int
     repair_waiting: int
     used_up: int
+    missed: tuple[str, ...] = ()
+    more_missed: bool = False
     moved: int = 0
     skipped: Mapping[str, str] = field(default_factory=dict)
     budget: Verdict | None = None
@@ -76,51 +81,17 @@ class PlanSummary:
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as plain JSON values."""
         budget = None if self.budget is None else self.budget.as_dict()
-        return {**asdict(self), "partitions": list(self.partitions), "price": self.price.as_dict(), "budget": budget}
-
-
-@dataclass(frozen=True)
-class PlanFile:
-    """Read a plan's folder, one shard at a time.
-
-    :param shards: how many there are.
-    :param items: how many are in the shards or wait.
-    :param waiting: items of small days, fewer than fill a shard.
-    :param left: how many items are left to the next run, by partition.
-    :param partitions: all that were looked at.
-    :param own: those of them whose items make shards even if they were asked before: the run's, and those that waited.
-    :param listed_at: when.
-    :param floor_tokens: a shard below it waits.
-    :param repair_alone: whether items of other partitions that are asked again make shards, too.
-    """
-
-    work: WorkFolder
-    uri: str
-    shards: int
-    items: int
-    waiting: list[ManifestItem]
-    left: Mapping[str, int]
-    partitions: frozenset[str]
-    own: frozenset[str]
-    listed_at: datetime
-    floor_tokens: int
-    repair_alone: bool
-
-    def shard(self, number: int) -> list[ManifestItem]:
-        """Return the items of one shard."""
-        return items_from_parquet(self.work.store.read(_shard_uri(self.uri, number)))
-
-    def each_shard(self) -> Iterator[list[ManifestItem]]:
-        """Yield the items of one shard after another."""
-        yield from map(self.shard, range(self.shards))
-
-    def rides(self, item: ManifestItem) -> bool:
-        """Tell whether an item may only ride along with others."""
-        return not self.repair_alone and item.attempt > 1 and item.partition not in self.own
+        names = {"partitions": list(self.partitions), "missed": list(self.missed)}
+        return {**asdict(self), **names, "price": self.price.as_dict(), "budget": budget}
 
 
 def plan(
-    resources: Resources, partitions: Sequence[str], *, flush: bool = False, newest_first: bool = False
+    resources: Resources,
+    partitions: Sequence[str],
+    *,
+    flush: bool = False,
+    newest_first: bool = False,
+    scheduled: datetime | None = None,
 ) -> PlanSummary:
     """List the items of partitions, subtract settled and claimed ones, cut the rest into shards.
 
@@ -130,6 +101,8 @@ def plan(
     :param partitions: oldest first; that is the order in which they are asked where one run cannot ask all.
     :param flush: let nothing wait.
     :param newest_first: ask the last partitions first.
+    :param scheduled: when the data interval of a run by schedule begins: the partitions since the last such run are
+        taken along, which a pause has left out.
     :raises DuplicateItemError: if a source gives one key twice.
     :raises SchemaConflictError: if the destination's columns contradict the declaration.
     :raises AuthenticationError: if there is something to ask and the service does not let us in.
@@ -138,8 +111,10 @@ def plan(
     declaration = resources.declaration
     work = resources.work()
     state = work.open_state()
-    own = _own(declaration, partitions, state, newest_first=newest_first)
-    looked_at = [*own, *(each for each in _looked_back_at(declaration, partitions) if each not in own)]
+    missed = _missed(declaration, state, scheduled)
+    asked = [*missed.partitions, *partitions]
+    own = _own(declaration, asked, state, newest_first=newest_first)
+    looked_at = [*own, *(each for each in _looked_back_at(declaration, asked) if each not in own)]
     listed_at = datetime.now(UTC)
     resources.warehouse().check_table(resources.table())
     with Candidates(looked_at, declaration.limits, asked=frozenset(partitions)) as found:
@@ -163,6 +138,8 @@ def plan(
         "listed_at": listed_at.isoformat(),
         "floor_tokens": floor_tokens,
         "repair_alone": repair_alone,
+        "planned_until": missed.until and missed.until.isoformat(),
+        "unlisted": [each for each in missed.partitions if each in listing.skipped],
     }
     writer.finish(record)
     summary = PlanSummary(
@@ -181,6 +158,8 @@ def plan(
         repair_tokens=writer.repair_tokens,
         repair_waiting=len(riders.keys),
         used_up=found.used_up,
+        missed=missed.partitions,
+        more_missed=bool(missed.partitions) and missed.until != scheduled,
         moved=found.moved,
         skipped=listing.skipped,
         budget=judged(resources, price.cost, state.shards),
@@ -189,21 +168,18 @@ def plan(
     return summary
 
 
-def read_plan(work: WorkFolder, uri: str) -> PlanFile:
-    """Return what a plan's folder says."""
-    record = json.loads(work.store.read(f"{uri}/plan.json"))
-    return PlanFile(
-        work=work,
-        uri=uri,
-        shards=record["shards"],
-        items=record["planned"] + record["waiting"],
-        waiting=items_from_parquet(work.store.read(f"{uri}/waiting.parquet")) if record["waiting"] else [],
-        left=record["left"],
-        partitions=frozenset(record["partitions"]),
-        own=frozenset(record["own"]),
-        listed_at=datetime.fromisoformat(record["listed_at"]),
-        floor_tokens=record["floor_tokens"],
-        repair_alone=record["repair_alone"],
+def _missed(declaration: Declaration, state: OpenState, scheduled: datetime | None) -> Missed:
+    """Return what a run by schedule takes along because there was a pause before it; before the first one was none."""
+    if scheduled is None or not declaration.own:
+        return Missed()
+    if state.planned_until is None:
+        return Missed(until=scheduled)
+    return missed_partitions(
+        max(state.planned_until, declaration.start - timedelta(microseconds=1)),
+        scheduled,
+        cron=declaration.schedule,
+        timezone=declaration.timezone,
+        key_format=declaration.source.partition_format,
     )
 
 
@@ -276,7 +252,7 @@ def _collect(
     return riders, repair_alone
 
 
-def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, int | None]:
+def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, Tokens | None]:
     from vision_batch.steps.price import tokens_of  # noqa: PLC0415 - heavy
 
     return tokens_of(resources, items)
@@ -330,7 +306,7 @@ class _Writer:
                 self._write(f"{self.uri}/waiting.parquet", shard)
             else:
                 full = self._boarded(shard)
-                self._write(_shard_uri(self.uri, self.shards), full)
+                self._write(shard_uri(self.uri, self.shards), full)
                 self.shards += 1
                 self.planned += len(full)
                 self.copied += copies_in(full)
@@ -349,14 +325,10 @@ class _Writer:
         """Return a shard with those who ride along in it, and what they cost."""
         boarded = self._riders.board(shard)
         tokens = _tokens(self._resources, [planned.item for planned in boarded])
-        return (*shard, *(replace(planned, tokens=tokens[planned.item.item_key]) for planned in boarded))
+        return (*shard, *(planned.costing(tokens[planned.item.item_key]) for planned in boarded))
 
     def _write(self, uri: str, shard: Shard) -> None:
         self._work.store.create(uri, items_to_parquet(list(map(_manifest_item, shard))))
-
-
-def _shard_uri(uri: str, number: int) -> str:
-    return f"{uri}/shard-{number}.parquet"
 
 
 def _manifest_item(planned: PlannedItem) -> ManifestItem:
@@ -372,4 +344,5 @@ def _manifest_item(planned: PlannedItem) -> ManifestItem:
         attempt=planned.attempt,
         variables=item.variables,
         tokens=planned.tokens,
+        least_tokens=planned.least_tokens,
     )

@@ -62,6 +62,7 @@ def lines(summary: PlanSummary) -> list[str]:
     billed = f"billed {cost.tokens:,}, {price.wasted_tokens:,} of them because a job costs at least 200,000"
     return [
         f"{over}: {summary.listed} images, waiting days included",
+        *_missed_lines(summary),
         f"  {counts}, {summary.left} are left to a later run",
         f"  {asked}; {free}",
         *_repair_lines(summary),
@@ -76,6 +77,15 @@ def _budget_lines(summary: PlanSummary) -> Iterator[str]:
         if not budget.above:
             beside = f", {shown(budget.spent)} more this month" if budget.per_month is not None else ""
             yield f"  within the budget: {shown(budget.cost)} {budget.measure}{beside}"
+
+
+def _missed_lines(summary: PlanSummary) -> Iterator[str]:
+    if summary.missed:
+        more = "; the next run goes on behind them" if summary.more_missed else ""
+        yield (
+            f"  {summary.missed[0]} to {summary.missed[-1]} are taken along: {len(summary.missed)} partitions that no "
+            f"run by schedule has planned{more}"
+        )
 
 
 def _repair_lines(summary: PlanSummary) -> Iterator[str]:

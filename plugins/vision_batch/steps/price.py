@@ -1,4 +1,4 @@
-"""Say what asking items would cost at most, from the beginnings of their files."""
+"""Say what asking items would cost at most and at least, from the beginnings of their files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from vision_batch.enrichment.plan import Tokens
 from vision_batch.errors import (
     ImageRejected,
     ObjectChangedError,
@@ -18,7 +19,8 @@ from vision_batch.errors import (
     ObjectUnreadableError,
     StaleWriteError,
 )
-from vision_batch.images.budget import fit, prompt_tokens
+from vision_batch.images.budget import fit, image_tokens, prompt_tokens, text_tokens_lower_bound
+from vision_batch.models import Model
 from vision_batch.shards.folder import WorkFolder
 from vision_batch.steps.resources import Resources
 from vision_batch.steps.spool import image_budget_tokens
@@ -60,29 +62,35 @@ class Size:
     unknown: bool = False
 
 
-def tokens_of(resources: Resources, items: Sequence[Priced]) -> dict[str, int | None]:
-    """Return what each item costs at most, answer included, by item key; ``None`` if it cannot be sent."""
-    sizes = sizes_of(resources, items)
-    budgets: dict[tuple[tuple[str, str], ...], int] = {}
-    found: dict[str, int | None] = {}
+def tokens_of(resources: Resources, items: Sequence[Priced]) -> dict[str, Tokens | None]:
+    """Return what each item costs, by item key; ``None`` if it cannot be sent.
+
+    At most: the image, an upper bound of the text, the longest answer. At least: the image and a lower bound of the
+    text, because how long the answer is, and whether the service bills its chat template, is not known.
+    """
+    sizes, question = sizes_of(resources, items), resources.declaration.question()
+    texts: dict[tuple[tuple[str, str], ...], tuple[int, int]] = {}
+    found: dict[str, Tokens | None] = {}
     for item in items:
         said = tuple(sorted(item.variables.items()))
-        if said not in budgets:
-            budgets[said] = image_budget_tokens(resources, item.variables)
-        found[item.item_key] = _tokens(resources, sizes[item.item_key], budgets[said])
+        if said not in texts:
+            least = text_tokens_lower_bound(question.render(item.variables, None))
+            texts[said] = image_budget_tokens(resources, item.variables), least
+        found[item.item_key] = _tokens(resources.model, sizes[item.item_key], *texts[said])
     return found
 
 
-def _tokens(resources: Resources, size: Size, budget: int) -> int | None:
+def _tokens(model: Model, size: Size, budget: int, least_text: int) -> Tokens | None:
     if size.rejected is not None:
         return None
     if size.unknown:
-        return resources.model.window_tokens
+        return Tokens(model.window_tokens, 0)
     try:
-        target = fit(resources.model, size.width, size.height, budget)
+        target = fit(model, size.width, size.height, budget)
     except ImageRejected:
         return None
-    return resources.model.window_tokens - budget + prompt_tokens(resources.model, *target)
+    most = model.window_tokens - budget + prompt_tokens(model, *target)
+    return Tokens(most, least_text + image_tokens(model, *target))
 
 
 def sizes_of(resources: Resources, items: Sequence[Priced]) -> dict[str, Size]:

@@ -33,9 +33,9 @@ def find_riders(resources: Resources, partitions: Collection[str], claimed: KeyS
     limits, deadline = resources.declaration.limits, resources.declaration.repair.deadline
     rows = {} if not resources.declaration.own else _unsettled_rows(resources, {*partitions}, claimed)
     found = list(_as_asked(resources, rows))
-    now = datetime.now(UTC)
-    due = deadline is not None and any(now - rows[each.item.item_key]["asked_at"] > deadline for each in found)
-    return Riders(found, partitions=partitions, limits=limits, due=due)
+    oldest: datetime | None = min((rows[each.item.item_key]["asked_at"] for each in found), default=None)
+    is_due = deadline is not None and oldest is not None and datetime.now(UTC) - oldest > deadline
+    return Riders(found, partitions=partitions, limits=limits, due_since=oldest if is_due else None)
 
 
 def _unsettled_rows(resources: Resources, partitions: Collection[str], claimed: KeySet) -> Mapping[str, dict[str, Any]]:

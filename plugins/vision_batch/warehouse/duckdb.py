@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,42 +15,28 @@ import stamina
 
 from vision_batch.errors import DestinationBusyError
 from vision_batch.warehouse.duckdb_merge import limit_memory, merge
-from vision_batch.warehouse.jobs import JobsTable
+from vision_batch.warehouse.duckdb_tables import (
+    ensure_columns,
+    found_columns,
+    jobs_table,
+    note_question,
+    qualified,
+    refuse_taken_names,
+    replace_view,
+    selected_columns,
+    wanted_columns,
+)
 from vision_batch.warehouse.protocol import (
     BILLED,
     COUNTS,
     JOBS_TABLE,
     SETTLED,
     UNSETTLED,
-    Column,
-    ColumnType,
     LoadCounts,
     TableSpec,
     arrow_schema,
 )
-from vision_batch.warehouse.tables import (
-    BATCH_ROWS,
-    QUESTIONS,
-    in_key_order,
-    kept_columns,
-    literal,
-    missing_columns,
-    name_taken,
-    quoted,
-    selected,
-    sql_type,
-    unsettled_rows,
-)
-
-_TYPES: dict[ColumnType, str] = {
-    "string": "VARCHAR",
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP WITH TIME ZONE",
-    "json": "JSON",
-}
+from vision_batch.warehouse.tables import BATCH_ROWS, in_key_order, missing_columns, unsettled_rows
 
 #: What reading a table may take of a worker's memory; DuckDB would take four fifths, and spills to disk beyond it.
 MEMORY_LIMIT = "1GB"
@@ -76,19 +62,19 @@ class DuckDBWarehouse:
         """Compare the table that is there, if any, with what answers need."""
         if Path(self.path).exists():
             with self._connected() as db:
-                _refuse_taken_names(db, spec)
-                missing_columns(spec, _found_columns(db, spec), _wanted(spec))
-                _jobs_table(db, spec).missing(_found_columns(db, spec, JOBS_TABLE))
+                refuse_taken_names(db, spec)
+                missing_columns(spec, found_columns(db, spec), wanted_columns(spec))
+                jobs_table(db, spec).missing(found_columns(db, spec, JOBS_TABLE))
 
     def ensure_table(self, spec: TableSpec) -> list[str]:
         """Create the table and missing columns; make the view prefer this question if it is the declaration's own."""
         with self._connected() as db, _transaction(db):
-            _refuse_taken_names(db, spec)
-            changes = _ensure_columns(db, spec)
-            _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
-            _note_question(db, spec)
+            refuse_taken_names(db, spec)
+            changes = ensure_columns(db, spec)
+            jobs_table(db, spec).ensure(found_columns(db, spec, JOBS_TABLE))
+            note_question(db, spec)
             if spec.own:
-                _replace_view(db, spec)
+                replace_view(db, spec)
         return changes
 
     def settled(self, spec: TableSpec, keys: pa.Table) -> pa.Table:
@@ -125,12 +111,12 @@ class DuckDBWarehouse:
         with self._connected() as db:
             limit_memory(db, answers)
             with _transaction(db):
-                _ensure_columns(db, spec)
-                _jobs_table(db, spec).ensure(_found_columns(db, spec, JOBS_TABLE))
-                _note_question(db, spec)
-                others = _found_columns(db, spec).keys() - {column.name.lower() for column in spec.columns}
-                counts = merge(db, spec, _qualified(db, spec, spec.table), answers, sorted(others))
-                _jobs_table(db, spec).add(jobs)
+                ensure_columns(db, spec)
+                jobs_table(db, spec).ensure(found_columns(db, spec, JOBS_TABLE))
+                note_question(db, spec)
+                others = found_columns(db, spec).keys() - {column.name.lower() for column in spec.columns}
+                counts = merge(db, spec, qualified(db, spec, spec.table), answers, sorted(others))
+                jobs_table(db, spec).add(jobs)
         return counts
 
     def counts(self, spec: TableSpec, partitions: Sequence[str]) -> pa.Table:
@@ -149,18 +135,18 @@ class DuckDBWarehouse:
         if not Path(self.path).exists():
             return arrow_schema(BILLED).empty_table()
         with self._connected() as db:
-            if not _found_columns(db, spec, JOBS_TABLE):
+            if not found_columns(db, spec, JOBS_TABLE):
                 return arrow_schema(BILLED).empty_table()
-            return _jobs_table(db, spec).billed(enrichment, since)
+            return jobs_table(db, spec).billed(enrichment, since)
 
     def answers(self, spec: TableSpec, *, every_question: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield rows of the table."""
         with self._connected() as db:
-            if not (found := _found_columns(db, spec)):
+            if not (found := found_columns(db, spec)):
                 return
-            table = _qualified(db, spec, spec.table)
+            table = qualified(db, spec, spec.table)
             rows = db.sql(
-                f"SELECT {_selected(spec, found)} FROM {table} t WHERE $every OR t.question_key = $key",
+                f"SELECT {selected_columns(spec, found)} FROM {table} t WHERE $every OR t.question_key = $key",
                 params={"every": every_question, "key": spec.question_key},
             )
             for batch in rows.to_arrow_reader(BATCH_ROWS):
@@ -170,12 +156,12 @@ class DuckDBWarehouse:
         if not Path(self.path).exists():  # a look makes no file
             return schema.empty_table()
         with self._connected() as db:
-            there = _found_columns(db, spec)
+            there = found_columns(db, spec)
             if not there or (wanted is not None and wanted.column_names[0] not in there):
                 return schema.empty_table()
             if wanted is not None:
                 db.register("wanted", wanted)
-            query = sql.format(table=_qualified(db, spec, spec.table), columns=_selected(spec, there))
+            query = sql.format(table=qualified(db, spec, spec.table), columns=selected_columns(spec, there))
             found: pa.Table = db.sql(query, params=[spec.question_key]).to_arrow_table()
         return found.cast(schema)
 
@@ -235,103 +221,3 @@ def _transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
             db.rollback()
         raise
     db.commit()
-
-
-def _refuse_taken_names(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
-    """Refuse to write into somebody's view, or to put the view where somebody's table is."""
-    found = db.execute(
-        "SELECT view_name, 'a view' FROM duckdb_views() WHERE database_name = current_database() "
-        "AND lower(schema_name) = lower($schema) AND lower(view_name) = lower($table) "
-        "UNION ALL SELECT table_name, 'a table' FROM duckdb_tables() WHERE database_name = current_database() "
-        "AND lower(schema_name) = lower($schema) AND lower(table_name) = lower($view)",
-        {"schema": spec.schema, "table": spec.table, "view": spec.view},
-    ).fetchall()
-    for name, kind in found:
-        raise name_taken(spec, name, kind)
-
-
-def _ensure_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> list[str]:
-    found, table = _found_columns(db, spec), _qualified(db, spec, spec.table)
-    wanted = _wanted(spec)
-    if not found:
-        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in wanted.items())
-        db.execute(f"CREATE SCHEMA IF NOT EXISTS {_schema(db, spec)}")
-        db.execute(f"CREATE TABLE {table} ({columns})")
-        db.execute(f"COMMENT ON TABLE {table} IS {literal(spec.comment)}")
-        _comment(db, table, spec.columns)
-        return [f"created {spec.name}"]
-    missing = missing_columns(spec, found, wanted)
-    for column in missing:
-        db.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(column.name)} {wanted[column.name]}")
-    _comment(db, table, missing)
-    return [*(f"added column {column.name}" for column in missing), *kept_columns(spec, found)]
-
-
-def _wanted(spec: TableSpec) -> dict[str, str]:
-    return {column.name: sql_type(_TYPES, column.type) for column in spec.columns}
-
-
-def _jobs_table(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> JobsTable:
-    name = _qualified(db, spec, JOBS_TABLE)
-    return JobsTable(spec.schema, name, lambda sql: db.execute(sql).fetchall(), _TYPES)
-
-
-def _found_columns(db: duckdb.DuckDBPyConnection, spec: TableSpec, table: str = "") -> dict[str, str]:
-    """Return the type of each column by its name in lower case, as DuckDB compares names."""
-    rows = db.execute(
-        "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)",
-        [spec.schema, table or spec.table],
-    ).fetchall()
-    return dict(rows)
-
-
-def _selected(spec: TableSpec, found: Collection[str]) -> str:
-    return selected(
-        spec,
-        found,
-        lambda column: f"t.{quoted(column.name)}",
-        lambda column: f"CAST(NULL AS {sql_type(_TYPES, column.type)}) AS {quoted(column.name)}",
-    )
-
-
-def _comment(db: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:
-    for column in columns:
-        db.execute(f"COMMENT ON COLUMN {table}.{quoted(column.name)} IS {literal(column.comment)}")
-
-
-def _note_question(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
-    questions = _qualified(db, spec, QUESTIONS)
-    db.execute(f"CREATE TABLE IF NOT EXISTS {questions} (table_name VARCHAR, question_key VARCHAR, own BOOLEAN)")
-    db.execute(f"ALTER TABLE {questions} ADD COLUMN IF NOT EXISTS question VARCHAR")
-    db.execute(
-        f"MERGE INTO {questions} q USING (SELECT ? AS table_name, ? AS question_key, ? AS own, ? AS question) n "
-        "USING (table_name, question_key) "
-        "WHEN MATCHED THEN UPDATE SET own = q.own OR n.own, question = n.question WHEN NOT MATCHED THEN INSERT BY NAME",
-        [spec.table, spec.question_key, spec.own, spec.question],
-    )
-
-
-def _replace_view(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> None:
-    """Show, per item, the newest answer to this question, else its newest row.
-
-    The view's body names tables without their schema, so that it also works in a copy or under another alias.
-    """
-    db.execute(f"USE {_schema(db, spec)}")
-    db.execute(
-        f"CREATE OR REPLACE VIEW {_qualified(db, spec, spec.view)} AS "
-        f"SELECT * FROM {quoted(spec.table)} WHERE question_key IN "
-        f"(SELECT question_key FROM {quoted(QUESTIONS)} WHERE own AND table_name = {literal(spec.table)}) "
-        "QUALIFY row_number() OVER (PARTITION BY item_key ORDER BY "
-        f"(question_key = {literal(spec.question_key)} AND status = 'answered') DESC, asked_at DESC) = 1"
-    )
-
-
-def _schema(db: duckdb.DuckDBPyConnection, spec: TableSpec) -> str:
-    """Return the schema's name with the database's, which may be the same word."""
-    database = db.execute("SELECT current_database()").fetchall()[0][0]
-    return f"{quoted(database)}.{quoted(spec.schema)}"
-
-
-def _qualified(db: duckdb.DuckDBPyConnection, spec: TableSpec, name: str) -> str:
-    return f"{_schema(db, spec)}.{quoted(name)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -13,7 +13,13 @@ from vision_batch.enrichment.manifest import manifest_rows, require_size
 from vision_batch.enrichment.query import bound
 from vision_batch.enrichment.rows import AskedRow, asked_rows, needed_columns
 from vision_batch.enrichment.source import Item, list_items
-from vision_batch.errors import ConnectionInputError, DestinationBusyError, InputError, ObjectMissingError
+from vision_batch.errors import (
+    ConnectionInputError,
+    DestinationBusyError,
+    DuplicateItemError,
+    InputError,
+    ObjectMissingError,
+)
 from vision_batch.steps.resources import Resources
 from vision_batch.store import ObjectInfo, ReadableStore, open_store
 
@@ -27,6 +33,31 @@ FETCH_ROWS = 10_000
 
 #: How many missing images the log names.
 NAMED = 3
+
+
+class Listing:
+    """List a plan's partitions one after another, the run's own first, then from the newest to the oldest.
+
+    A list of another day that is wrong keeps no image from being asked but its own.
+    """
+
+    def __init__(self, resources: Resources, looked_at: Sequence[str], asked: Sequence[str]) -> None:
+        self._resources, self._asked = resources, asked
+        self._others = sorted({*looked_at} - {*asked}, reverse=True)
+        self.listed = 0
+        self.skipped: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Item]:
+        for partition in (*self._asked, *self._others):
+            try:
+                for item in items_of(self._resources, partition):
+                    self.listed += 1
+                    yield item
+            except (InputError, DuplicateItemError) as error:
+                if partition in self._asked:
+                    raise
+                log.warning("%s is left out, its list is wrong: %s", partition, error)
+                self.skipped[partition] = str(error)
 
 
 def items_of(resources: Resources, partition: str) -> Iterator[Item]:

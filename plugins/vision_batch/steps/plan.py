@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,17 +12,14 @@ from typing import Any
 
 from vision_batch.enrichment.candidates import Candidates, KeySet
 from vision_batch.enrichment.declaration import Declaration
-from vision_batch.enrichment.plan import PlannedItem, SettledItem, Shard, Tokens, Turn, copies_in, take_turns
+from vision_batch.enrichment.plan import SettledItem, take_turns
 from vision_batch.enrichment.repair import Riders
-from vision_batch.enrichment.source import Item
 from vision_batch.enrichment.spending import Price, Verdict, price_of
-from vision_batch.errors import DuplicateItemError, InputError
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
-from vision_batch.shards.records import ManifestItem, items_to_parquet
 from vision_batch.steps.budget import judged
-from vision_batch.steps.listing import items_of
+from vision_batch.steps.listing import Listing
 from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before
-from vision_batch.steps.plan_file import shard_uri
+from vision_batch.steps.plan_writer import PlanWriter, tokens_at_most
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
 from vision_batch.store.proof import prove_conditional_writes
@@ -118,17 +112,17 @@ def plan(
     listed_at = datetime.now(UTC)
     resources.warehouse().check_table(resources.table())
     with Candidates(looked_at, declaration.limits, asked=frozenset(partitions)) as found:
-        listing = _Listing(resources, looked_at, partitions)
+        listing = Listing(resources, looked_at, partitions)
         riders, repair_alone = _collect(resources, found, listing, own, state)
         packs = declaration.own and declaration.pack.min_tokens > 0 and not flush and not repair_alone
         floor_tokens = declaration.pack.min_tokens if packs else 0
         turns = take_turns(
             found.shards(),
             limits=declaration.limits,
-            tokens=partial(_tokens, resources),
+            tokens=partial(tokens_at_most, resources),
             floor_tokens=floor_tokens,
         )
-        writer = _Writer(resources, riders)
+        writer = PlanWriter(resources, riders)
         price = price_of(writer.write(turns), resources.model, resources.unit_price)
     if writer.shards and resources.service_config is not None:
         _prove_access(resources)
@@ -201,33 +195,8 @@ def _looked_back_at(declaration: Declaration, partitions: Sequence[str]) -> list
     )
 
 
-class _Listing:
-    """List a plan's partitions one after another, the run's own first, then from the newest to the oldest.
-
-    A list of another day that is wrong keeps no image from being asked but its own.
-    """
-
-    def __init__(self, resources: Resources, looked_at: Sequence[str], asked: Sequence[str]) -> None:
-        self._resources, self._asked = resources, asked
-        self._others = sorted({*looked_at} - {*asked}, reverse=True)
-        self.listed = 0
-        self.skipped: dict[str, str] = {}
-
-    def __iter__(self) -> Iterator[Item]:
-        for partition in (*self._asked, *self._others):
-            try:
-                for item in items_of(self._resources, partition):
-                    self.listed += 1
-                    yield item
-            except (InputError, DuplicateItemError) as error:
-                if partition in self._asked:
-                    raise
-                log.warning("%s is left out, its list is wrong: %s", partition, error)
-                self.skipped[partition] = str(error)
-
-
 def _collect(
-    resources: Resources, found: Candidates, listing: _Listing, own: Sequence[str], state: OpenState
+    resources: Resources, found: Candidates, listing: Listing, own: Sequence[str], state: OpenState
 ) -> tuple[Riders, bool]:
     """List all partitions and look their items up, a few thousand at once.
 
@@ -250,12 +219,6 @@ def _collect(
             leaving = riders.leave()
             found.add(leaving, settled=settled_items(resources, (item.item_key for item in leaving)))
     return riders, repair_alone
-
-
-def _tokens(resources: Resources, items: Sequence[Item]) -> dict[str, Tokens | None]:
-    from vision_batch.steps.price import tokens_of  # noqa: PLC0415 - heavy
-
-    return tokens_of(resources, items)
 
 
 def settled_items(resources: Resources, item_keys: Iterable[str]) -> dict[str, SettledItem]:
@@ -284,65 +247,3 @@ def _prove_access(resources: Resources) -> None:
     prove_conditional_writes(work.store, work.folder)
     with resources.service() as service:
         service.list_datasets(name_pattern=resources.declaration.name)
-
-
-class _Writer:
-    """Write a plan's folder, a shard at a time, and count what is in it."""
-
-    def __init__(self, resources: Resources, riders: Riders) -> None:
-        self._resources, self._riders = resources, riders
-        self._work = resources.work()
-        self.uri = f"{self._work.folder}/plans/{secrets.token_hex(8)}"
-        self.shards = self.planned = self.copied = self.repair = self.repair_tokens = self.waiting = 0
-        self.left: Counter[str] = Counter()
-
-    def write(self, turns: Iterable[tuple[Turn, Shard]]) -> Iterator[list[int | None]]:
-        """Write each shard that is sent or waits; yield the tokens of those that are sent."""
-        for turn, shard in turns:
-            if turn is Turn.LATER:
-                self.left.update(planned.item.partition for planned in shard)
-            elif turn is Turn.WAITS:
-                self.waiting = len(shard)
-                self._write(f"{self.uri}/waiting.parquet", shard)
-            else:
-                full = self._boarded(shard)
-                self._write(shard_uri(self.uri, self.shards), full)
-                self.shards += 1
-                self.planned += len(full)
-                self.copied += copies_in(full)
-                again = [planned.tokens or 0 for planned in full if planned.attempt > 1]
-                self.repair += len(again)
-                self.repair_tokens += sum(again)
-                yield [planned.tokens for planned in full]
-
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Write the file that makes it a plan."""
-        counts = {"shards": self.shards, "planned": self.planned, "waiting": self.waiting, "left": self.left}
-        body = json.dumps({"version": 1, **counts, **record}, indent=2) + "\n"
-        self._work.store.create(f"{self.uri}/plan.json", body.encode())
-
-    def _boarded(self, shard: Shard) -> Shard:
-        """Return a shard with those who ride along in it, and what they cost."""
-        boarded = self._riders.board(shard)
-        tokens = _tokens(self._resources, [planned.item for planned in boarded])
-        return (*shard, *(planned.costing(tokens[planned.item.item_key]) for planned in boarded))
-
-    def _write(self, uri: str, shard: Shard) -> None:
-        self._work.store.create(uri, items_to_parquet(list(map(_manifest_item, shard))))
-
-
-def _manifest_item(planned: PlannedItem) -> ManifestItem:
-    item = planned.item
-    return ManifestItem(
-        item_key=item.item_key,
-        uri=item.uri,
-        input_id=item.input_id,
-        partition=item.partition,
-        etag=item.etag,
-        size_bytes=item.size_bytes,
-        modified_at=item.modified_at,
-        attempt=planned.attempt,
-        variables=item.variables,
-        tokens=planned.tokens,
-        least_tokens=planned.least_tokens,
-    )

@@ -124,8 +124,8 @@ def build_dag(declaration: Declaration) -> DAG:
                 poke_interval=declaration.limits.poll_interval_seconds,
             )
             load = VisionBatchLoadOperator(task_id="load", declaration=declaration, shard=shard)
-            clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard=shard).as_teardown()
-            prepare >> submit >> wait >> load >> clean
+            clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard=shard, wait=wait.task_id)
+            prepare >> submit >> wait >> load >> clean.as_teardown()
 
         publish = VisionBatchPublishOperator(
             task_id="publish",

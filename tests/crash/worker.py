@@ -20,6 +20,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -58,6 +59,7 @@ class Run:
             "params": {"partition_from": order["partitions"][0], "partition_to": order["partitions"][-1]},
             "outlet_events": defaultdict(_Event),
             "ti": _Instances(self.xcoms.parent),
+            "dag_run": SimpleNamespace(clear_number=0),
         }
         (self.xcoms.parent / f"pid-{order['run_id']}").write_text(str(os.getpid()))
 
@@ -148,8 +150,13 @@ class _Event:
 class _Instances:
     """Say what became of other runs' last tasks, as Airflow does."""
 
+    try_number = max_tries = 1
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def xcom_push(self, key: str, value: object) -> None:
+        """Forget it: nobody marks tasks here."""
 
     def get_task_states(self, _: str, *, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, str]]:
         return {run_id: dict.fromkeys(task_ids, self._state(run_id)) for run_id in run_ids}

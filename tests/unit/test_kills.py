@@ -4,8 +4,12 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from vision_batch.enrichment.reader import load_declaration
+from vision_batch.operators.shard import VisionBatchCleanOperator
+from vision_batch.steps.clean import Cleaned
 from vision_batch.triggers.kills import NOTE, Deferral, is_killed, was_killed
 
 DEFERRED = Deferral("fbi1", try_number=1, max_tries=5, clear_number=0, deadline=1000.0)
@@ -80,3 +84,19 @@ def test_what_cannot_be_read_keeps_the_job(told):
     assert not told({}, asdict(DEFERRED))
     assert not told(unreadable, asdict(DEFERRED))
     assert not told({"shard.wait_1": "failed"}, unreadable)
+
+
+@pytest.mark.parametrize(("wait", "killed"), [("shard.wait", True), ("shard.wait", False), (None, True)])
+def test_clean_cancels_a_living_job_only_if_its_wait_was_killed(project, monkeypatch, wait, killed):
+    include = project / "include"
+    path = include / "enrichments" / "photo_quality.yaml"
+    declaration = load_declaration(path, include_folder=include, environ={})
+    monkeypatch.setattr("vision_batch.steps.clean.clean", lambda *_: Cleaned(closed=False, job_id="fbi1"))
+    monkeypatch.setattr("vision_batch.operators.shard.was_killed", lambda *_, **__: killed)
+    clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard="0" * 20, wait=wait)
+    monkeypatch.setattr(clean, "open_resources", lambda _: None)
+    with pytest.raises(TaskDeferred) as deferred:
+        clean.execute({})
+    trigger = deferred.value.trigger
+    assert (trigger.remote_id, trigger.cancel) == ("fbi1", killed and wait is not None)
+    assert (trigger.deadline is None) is trigger.cancel

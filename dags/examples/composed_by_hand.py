@@ -30,7 +30,7 @@ with DAG(dag_id="example-composed-by-hand", schedule=None, catchup=False, tags={
         submit = VisionBatchSubmitOperator(task_id="submit", declaration=photo_quality, shard=prepare.output)
         wait = VisionBatchSensor(task_id="wait", conn_id=photo_quality.connection, job_id=submit.output)
         load = VisionBatchLoadOperator(task_id="load", declaration=photo_quality, shard=shard)
-        clean = VisionBatchCleanOperator(task_id="clean", declaration=photo_quality, shard=shard)
+        clean = VisionBatchCleanOperator(task_id="clean", declaration=photo_quality, shard=shard, wait=wait.task_id)
         prepare >> submit >> wait >> load >> clean.as_teardown()
 
     publish = VisionBatchPublishOperator(

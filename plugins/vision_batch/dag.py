@@ -17,11 +17,15 @@ from airflow.sdk.exceptions import AirflowFailException
 from vision_batch.alerts import deadline_of, notifiers_of
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.page import broken_page, page_of
-from vision_batch.enrichment.reader import load_declaration
+from vision_batch.enrichment.reader import declared_name, load_declaration
 from vision_batch.errors import DeclarationError, VisionBatchError
 from vision_batch.form import run_form
 from vision_batch.operators.approve import VisionBatchApproveOperator
-from vision_batch.operators.janitor import VisionBatchFlushOperator, VisionBatchJanitorOperator
+from vision_batch.operators.janitor import (
+    VisionBatchFlushOperator,
+    VisionBatchJanitorOperator,
+    VisionBatchRemovedOperator,
+)
 from vision_batch.operators.run import VisionBatchClaimOperator, VisionBatchPlanOperator, VisionBatchPublishOperator
 from vision_batch.operators.shard import VisionBatchCleanOperator, VisionBatchLoadOperator, VisionBatchPrepareOperator
 from vision_batch.operators.submit import VisionBatchSubmitOperator
@@ -32,8 +36,8 @@ log = logging.getLogger(__name__)
 #: Names the folder of declarations, if it is not ``include`` beside the folder of DAG files.
 INCLUDE_VARIABLE = "VISION_BATCH_INCLUDE"
 
-#: The DAG that tidies up after all enrichments.
-JANITOR = "ai_studio_janitor"
+#: The DAG that tidies up after all enrichments, and its task that belongs to none: no enrichment can have this name.
+JANITOR, REMOVED = "ai_studio_janitor", "removed_enrichments"
 
 JANITOR_PAGE = """\
 Tidies up after all enrichments, a task for each. It never deletes an answer that is not loaded.
@@ -42,6 +46,8 @@ Tidies up after all enrichments, a task for each. It never deletes an answer tha
 - It starts a run where small days have waited for longer than `pack.max_wait`; no second one before that is over, and
   none while the enrichment's DAG is paused.
 - Its task's XCom says what was closed and what is still open, and why.
+- `removed_enrichments` warns of what enrichments have left whose declaration was removed or renamed: open shards in the
+  work folders of the others, datasets on the service. It deletes nothing; its log says what you can do.
 
 Keep it unpaused: without it nothing is lost, but remote datasets of dead runs stay, and small days may wait for ever.
 """
@@ -124,8 +130,8 @@ def build_dag(declaration: Declaration) -> DAG:
                 poke_interval=declaration.limits.poll_interval_seconds,
             )
             load = VisionBatchLoadOperator(task_id="load", declaration=declaration, shard=shard)
-            clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard=shard).as_teardown()
-            prepare >> submit >> wait >> load >> clean
+            clean = VisionBatchCleanOperator(task_id="clean", declaration=declaration, shard=shard, wait=wait.task_id)
+            prepare >> submit >> wait >> load >> clean.as_teardown()
 
         publish = VisionBatchPublishOperator(
             task_id="publish",
@@ -143,7 +149,10 @@ def build_dag(declaration: Declaration) -> DAG:
 
 
 def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = None) -> DAG:
-    """Build the hourly DAG that tidies up after all enrichments, a task each. Broken declarations are left out."""
+    """Build the hourly DAG that tidies up after all enrichments, a task each. Broken declarations are left out.
+
+    A task more tells what is left of enrichments that are not declared any more; broken ones are.
+    """
     with DAG(
         dag_id=JANITOR,
         description="Closes what dead runs left open, deletes their remote files, reports what remains.",
@@ -155,18 +164,27 @@ def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = 
         doc_md=JANITOR_PAGE,
         is_paused_upon_creation=False,
     ) as dag:
+        declarations: dict[str, Declaration] = {}
+        broken: dict[str, str | None] = {}
         for path in sorted(include_folder.glob("enrichments/*.y*ml")):
             try:
                 declaration = load_declaration(path, include_folder=include_folder, environ=environ or os.environ)
             except Exception as error:  # noqa: BLE001 - it has a DAG of its own that says what is wrong
                 log.warning("The janitor leaves %s out: %s", path.name, error)
+                broken[path.name] = declared_name(path)
                 continue
-            if not dag.has_task(declaration.name):
+            if declarations.setdefault(declaration.name, declaration) is declaration:
                 tidied = VisionBatchJanitorOperator(task_id=declaration.name, declaration=declaration).output
                 if declaration.pack.min_tokens or declaration.repair.deadline is not None:
                     VisionBatchFlushOperator(
                         task_id=f"{declaration.name}-flush", enrichment=declaration.name, tidied=tidied
                     )
+        VisionBatchRemovedOperator(
+            task_id=REMOVED,
+            declarations=list(declarations.values()),
+            declared={*declarations, *filter(None, broken.values())},
+            nameless=[file for file, name in broken.items() if name is None],
+        )
     return dag
 
 

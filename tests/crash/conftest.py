@@ -13,7 +13,8 @@ SPEED = 20_000
 @pytest.fixture(scope="session")
 def crash_emulator(emulators):
     """Give an emulator whose quotas are no topic."""
-    return emulators("--quota", "jobs_per_hour=100000", "--quota", "jobs_per_day=100000", speed=SPEED)
+    quotas = ("jobs_per_hour=100000", "jobs_per_day=100000", "least_part_bytes=1")
+    return emulators(*(word for quota in quotas for word in ("--quota", quota)), speed=SPEED)
 
 
 @pytest.fixture(scope="session")

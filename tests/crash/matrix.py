@@ -36,9 +36,15 @@ CRASH_POINTS = (
 #: Points inside of calls, where the process is killed from outside while the emulator lets it hang.
 HANGING_POINTS = {
     "while_asking_for_the_upload_url": ("failed_call", {"method": "GetUploadDraftUrl", "how": "hang"}),
+    "while_the_upload_hangs": ("upload_hangs", {}),
+    "between_two_parts_of_the_upload": ("upload_hangs", {"stored": 1}),
+    "while_joining_the_parts_of_the_upload": ("failed_call", {"method": "FinishMultipartUploadDraft", "how": "hang"}),
     "while_starting_the_validation": ("failed_call", {"method": "Validate", "how": "hang"}),
     "after_the_job_was_made_before_the_reply": ("reply_lost", {"how": "hang"}),
 }
+
+#: Those at which uploads come in so many parts, however small.
+PARTS = {"between_two_parts_of_the_upload": 2, "while_joining_the_parts_of_the_upload": 2}
 
 POINTS = (*CRASH_POINTS, *HANGING_POINTS)
 
@@ -50,6 +56,7 @@ def crash(lab: Lab, point: str) -> None:
         assert status == KILLED, f"the run was not killed at {point}, it ended with {status}\n{lab.log()}"
         return
     scenario, params = HANGING_POINTS[point]
+    lab.options |= {"parts": PARTS.get(point)}
     lab.emulator.scenario(scenario, **params)
     pid = lab.workers.start(lab.order("first"))
     lab.until(lambda: not lab.emulator.waiting())

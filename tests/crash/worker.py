@@ -20,6 +20,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -32,6 +33,7 @@ from vision_batch.operators.run import VisionBatchClaimOperator, VisionBatchPlan
 from vision_batch.operators.shard import VisionBatchCleanOperator, VisionBatchLoadOperator, VisionBatchPrepareOperator
 from vision_batch.operators.submit import VisionBatchSubmitOperator
 from vision_batch.sensors.job import VisionBatchSensor
+from vision_batch.service import transfer
 from vision_batch.steps.crash import CRASH_AT
 from vision_batch.triggers import job as trigger_module
 
@@ -58,6 +60,7 @@ class Run:
             "params": {"partition_from": order["partitions"][0], "partition_to": order["partitions"][-1]},
             "outlet_events": defaultdict(_Event),
             "ti": _Instances(self.xcoms.parent),
+            "dag_run": SimpleNamespace(clear_number=0),
         }
         (self.xcoms.parent / f"pid-{order['run_id']}").write_text(str(os.getpid()))
 
@@ -148,8 +151,13 @@ class _Event:
 class _Instances:
     """Say what became of other runs' last tasks, as Airflow does."""
 
+    try_number = max_tries = 1
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def xcom_push(self, key: str, value: object) -> None:
+        """Forget it: nobody marks tasks here."""
 
     def get_task_states(self, _: str, *, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, str]]:
         return {run_id: dict.fromkeys(task_ids, self._state(run_id)) for run_id in run_ids}
@@ -187,6 +195,8 @@ def start(order: dict[str, Any]) -> int:
     status = 1
     try:
         os.environ.update(order["environ"])
+        if parts := order.get("parts"):
+            transfer.count_parts = lambda *_: parts
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -1,5 +1,6 @@
 """Every fault the emulator can show, through our client and the join: what is answered, what is raised, what is billed."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -356,6 +357,20 @@ def test_part_http_500(session, part):
     lines = [request_line("x" * 1_000_000, b"image") for _ in range(11)]
     dataset = session.draft(lines, part_bytes=6 * 1024**2)
     assert session.validated(dataset.dataset_id).total_rows == 11
+
+
+def test_upload_hangs_until_the_scenario_is_cleared(session):
+    lines = [request_line("x" * 1_000_000, b"image") for _ in range(11)]
+    for size, stored in ((6 * 1024**2, 1), (10**9, 0)):
+        session.emulator.scenario("upload_hangs", stored=stored)
+        with ThreadPoolExecutor(1) as pool:
+            uploading = pool.submit(session.draft, lines, part_bytes=size)
+            while not session.emulator.hanging("upload_hangs"):
+                assert not uploading.done()
+                time.sleep(0.02)
+            session.emulator.clear("upload_hangs")
+            dataset = uploading.result(60)
+        assert session.validated(dataset.dataset_id).total_rows == 11
 
 
 @pytest.mark.parametrize(("times", "params"), [(1, {"bytes": 0}), (3, {"bytes": 100}), (3, {})], ids=str)

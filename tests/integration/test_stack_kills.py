@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import duckdb
@@ -85,6 +86,37 @@ def datasets(stack):
         return client.list_datasets()
 
 
+def cancels(stack, job_id):
+    """Give every sign of a cancellation that was asked for, accepted or refused."""
+    with httpx.Client(base_url=f"{stack.emulator_url}/_emulator", trust_env=False) as emulator:
+        [job] = emulator.get("/bill", params={"job": job_id}).raise_for_status().json()["jobs"]
+        log = emulator.get("/log").raise_for_status().json()["refused"]
+    refused = [found for found in log if found["call"].endswith("Cancel") and job_id in found["message"]]
+    return ["accepted", *refused] if job["cancel_accepted"] else refused
+
+
+def refuse_early_cancels(stack):
+    scenario = {"name": "cancel_refused_before_in_progress", "times": None}
+    httpx.post(f"{stack.emulator_url}/_emulator/scenario", json=scenario, trust_env=False).raise_for_status()
+
+
+def mark_as_failed(stack, run_id):
+    body = {"new_state": "failed", "include_downstream": False}
+    stack.api.call("PATCH", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/shard.wait/0", body=body)
+
+
+@contextmanager
+def stopped(pids):
+    """Let processes stand still, as those of a machine do that is out of breath."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def pids(stack, name):
     process = psutil.Process(stack.processes._running[name][1].pid)
     return [process.pid, *(child.pid for child in process.children(recursive=True))]
@@ -105,12 +137,8 @@ def test_killed_workers_triggerers_and_scheduler_make_no_second_job(stack, run, 
     # A second triggerer takes over while the first is stopped for longer than its heartbeat allows, then both go on.
     first = stack.processes._running["triggerer"][0]
     stack.processes.start(replace(first, name="triggerer-2"))
-    stopped = pids(stack, "triggerer")
-    for pid in stopped:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(HEARTBEAT_THRESHOLD_SECONDS + 10)
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
+    with stopped(pids(stack, "triggerer")):
+        time.sleep(HEARTBEAT_THRESHOLD_SECONDS + 10)
 
     assert eventually(lambda: ended(stack, run_id), seconds=400).state == "success"
     stack.processes.stop("triggerer-2")
@@ -119,24 +147,40 @@ def test_killed_workers_triggerers_and_scheduler_make_no_second_job(stack, run, 
     assert (job.status, job.rows) == ("COMPLETED", 3)
     assert [(row["status"], row["job_id"]) for row in rows(stack, "2026-11-10")] == [("answered", job.job_id)] * 3
     assert datasets(stack) == []
+    assert cancels(stack, job.job_id) == []
 
 
 def test_marked_as_failed_a_wait_cancels_its_job_and_the_datasets_go(stack, run, eventually):
     before = len(jobs(stack))
     run_id = run("2026-11-11")
     eventually(lambda: deferred(stack, run_id), seconds=300)
-    time.sleep(3)  # the trigger has to be running: Airflow forgets to tell one that is only about to start
-    scenario = {"name": "cancel_refused_before_in_progress", "times": None}
-    httpx.post(f"{stack.emulator_url}/_emulator/scenario", json=scenario, trust_env=False).raise_for_status()
-    body = {"new_state": "failed", "include_downstream": False}
-    path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/shard.wait/0"
-    stack.api.call("PATCH", path, body=body)
+    refuse_early_cancels(stack)
+    mark_as_failed(stack, run_id)
 
     eventually(lambda: jobs(stack, before)[0].status == "CANCELED", seconds=120)
     assert eventually(lambda: ended(stack, run_id), seconds=200).state == "failed"
     assert datasets(stack) == []
     assert rows(stack, "2026-11-11") == []
     assert len(jobs(stack, before)) == 1
+
+
+def test_marked_as_failed_before_a_triggerer_knows_of_it_a_wait_has_its_job_cancelled_too(stack, run, eventually):
+    before = len(jobs(stack))
+    run_id = run("2026-11-13")
+    eventually(lambda: (found := task(stack, run_id, "shard.submit")) and found.state == "success", seconds=300)
+    with stopped(pids(stack, "triggerer")):
+        eventually(lambda: deferred(stack, run_id))
+        refuse_early_cancels(stack)
+        mark_as_failed(stack, run_id)
+        eventually(lambda: deferred(stack, run_id, "shard.clean"))
+        [job] = jobs(stack, before)
+        assert cancels(stack, job.job_id) == []
+    assert "A person marked shard.wait as failed" in stack.api.log(DAG, run_id, task(stack, run_id, "shard.clean"))
+
+    assert eventually(lambda: ended(stack, run_id), seconds=200).state == "failed"
+    assert [found.status for found in jobs(stack, before)] == ["CANCELED"]
+    assert datasets(stack) == []
+    assert rows(stack, "2026-11-13") == []
 
 
 def test_cleared_while_it_waits_a_task_goes_on_with_the_same_job(stack, run, eventually):
@@ -151,3 +195,4 @@ def test_cleared_while_it_waits_a_task_goes_on_with_the_same_job(stack, run, eve
     assert [found.job_id for found in jobs(stack, before)] == [job.job_id]
     assert jobs(stack, before)[0].status == "COMPLETED"
     assert {row["job_id"] for row in rows(stack, "2026-11-12")} == {job.job_id}
+    assert cancels(stack, job.job_id) == []

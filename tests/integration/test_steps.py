@@ -7,6 +7,7 @@ from datetime import timedelta
 import duckdb
 import pytest
 from enrichment_lab import COLOURS, DAYS, KEY
+from PIL import Image
 
 from vision_batch.enrichment.declaration import with_overrides
 from vision_batch.enrichment.source import list_items
@@ -110,6 +111,18 @@ def test_equal_content_is_asked_once_and_a_copy_of_an_answered_image_never(enric
     rows = enrichment.rows("image_uri, dominant_color, status, copied_from, job_id")
     assert {row["dominant_color"] for row in rows} == {"red"}
     assert [bool(row["copied_from"]) for row in rows] == [False, False, True]
+
+
+def test_the_log_of_prepare_tells_what_was_done_to_images(enrichment, caplog):
+    for number in range(3):
+        path = enrichment.picture(DAYS[0], f"{number}.gif", "red")
+        frames = [Image.new("RGB", (320, 240), (20 * number, shade, 0)) for shade in (50, 150)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    [key] = enrichment.claim(DAYS[:1])
+    with caplog.at_level("INFO"):
+        enrichment.prepare(key)
+    first = (enrichment.folder / "bucket" / DAYS[0] / "0.gif").as_uri()
+    assert f"Shard {key}, 3 images: the first of several frames or pages, such as {first}." in caplog.messages
 
 
 def test_an_image_that_changes_after_the_plan_is_asked_by_the_next_run_only(enrichment):

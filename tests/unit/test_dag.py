@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
-from vision_batch.dag import build_dags, build_janitor_dag, find_include
-from vision_batch.enrichment.reader import load_declaration
+from vision_batch.dag import REMOVED, build_dags, build_janitor_dag, find_include
+from vision_batch.enrichment.reader import declared_name, load_declaration
 from vision_batch.errors import DeclarationError
 from vision_batch.models import MODELS
 from vision_batch.operators.janitor import MOST_RUNS, flush_run_ids
@@ -131,6 +132,40 @@ def test_the_janitor_runs_without_being_unpaused_and_enrichments_do_not(include,
     """Without it small days may wait for ever, and what dead runs left on the service stays."""
     assert build_janitor_dag(include, environ={}).is_paused_upon_creation is False
     assert dag.is_paused_upon_creation is None
+
+
+def test_the_janitor_has_a_task_for_what_removed_enrichments_left(include):
+    declare(include, "broken-one", **{"gemma-3-12b-it": "no-model"})
+    task = build_janitor_dag(include, environ={}).get_task(REMOVED)
+    assert [declaration.name for declaration in task.declarations] == ["photo-quality"]
+    assert (task.declared, task.nameless) == ({"photo-quality", "broken-one"}, ())
+    assert not task.upstream_task_ids
+
+
+def test_nothing_counts_as_removed_while_a_declaration_does_not_say_its_name(include):
+    (include / "enrichments" / "odd.yaml").write_text("name: [")
+    task = build_janitor_dag(include, environ={}).get_task(REMOVED)
+    assert task.nameless == ("odd.yaml",)
+    with pytest.raises(AirflowSkipException, match=r"odd\.yaml are broken"):
+        task.execute({})
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("name: a-1\n", "a-1"),
+        ("# name: no\n  name: no\nname : 'yes' # it\n: : [", "yes"),
+        ('name: "two"\r\n', "two"),
+        ("name: Wrong\n", None),
+        ("name: 'open\n", None),
+        ("named: a\n", None),
+    ],
+)
+def test_a_broken_declaration_may_still_say_its_name(tmp_path, text, name):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(text.encode())
+    assert declared_name(path) == name
+    assert declared_name(tmp_path / "none.yaml") is None
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,19 @@ async def test_a_job_that_refuses_to_be_cancelled_is_asked_again_for_longer_than
     assert running.refused()[0]["code"] == "FAILED_PRECONDITION"
 
 
+async def test_a_trigger_that_shall_cancel_asks_until_the_job_is_over(running, client, dataset_id):
+    running.scenario("cancel_refused_before_in_progress", times=None)
+    with running.holding("CREATED"):
+        job = client.submit(MODEL, dataset_id).job_id
+        waiting = asyncio.create_task(event_of(trigger(subject="job", remote_id=job, cancel=True)))
+        while not running.refused():
+            await asyncio.sleep(0.05)
+        assert not waiting.done()
+        running.clear("cancel_refused_before_in_progress")
+        assert (await asyncio.wait_for(waiting, 60))["status"] == "CANCELED"
+    assert running.refused()[0]["code"] == "FAILED_PRECONDITION"
+
+
 def test_what_is_serialized_holds_ids_and_times_only():
     path, given = trigger(subject="job", remote_id="fbi1", deadline=5.0).serialize()
     assert path == "vision_batch.triggers.job.VisionBatchTrigger"
@@ -238,6 +251,7 @@ def test_what_is_serialized_holds_ids_and_times_only():
         "needed": {},
         "poll_interval_seconds": 0.05,
         "deadline": 5.0,
+        "cancel": False,
     }
 
 

@@ -103,6 +103,7 @@ class ControlHttp:
             "tokens": tokens,
             "billed_tokens": max(tokens, MINIMUM_JOB_TOKENS),
             "created_at": timestamp(job.created_at, digits=3).ToJsonString(),
+            "cancel_accepted": job.canceled_at is not None,
             "status": self._studio.job_view(job).status,
         }
         if with_rows:

@@ -68,6 +68,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "reply_lost": Kind("reply", {"how": ("refuse", "hang", "die"), "code": _CODES, "seconds": float}),
     "expired_url": Kind("url", {"on": ("upload", "download"), "after": int}),
     "part_http_500": Kind("part", {"part": int}),
+    "upload_hangs": Kind("part", {"stored": int}),
     "download_cut": Kind("download", {"bytes": int}),
 }
 

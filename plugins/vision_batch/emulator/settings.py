@@ -9,7 +9,7 @@ from typing import Final
 
 from vision_batch.models import MODELS, Model
 
-#: Quotas of the limits page: jobs in a window, stored datasets, bytes of one and of all.
+#: Quotas of the limits page: jobs in a window, stored datasets, bytes of one and of all; and of S3: bytes of a part.
 QUOTAS: Final[Mapping[str, int]] = MappingProxyType(
     {
         "jobs_per_hour": 10,
@@ -17,6 +17,7 @@ QUOTAS: Final[Mapping[str, int]] = MappingProxyType(
         "datasets": 100,
         "dataset_bytes": 5 * 10**9,
         "total_bytes": 300 * 10**9,
+        "least_part_bytes": 5 * 10**6,
     }
 )
 

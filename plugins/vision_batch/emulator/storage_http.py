@@ -93,12 +93,20 @@ class StorageHttp:
             raise S3Error("IncompleteBody", "The body is shorter than Content-Length") from error
         except FileNotFoundError as error:
             raise S3Error("NoSuchKey", "The dataset was deleted meanwhile") from error
+        await self._hang_if_asked(dataset.dataset_id)
         self._note_upload(dataset.dataset_id, number, etag, announced)
         expiry = http_date((self._studio.now() + _DRAFT_LIFE_SECONDS) // 86_400 * 86_400)
         shown = (
             {"X-Amz-Expiration": f'expiry-date="{expiry}", rule-id="DatasetDraftLifecycleRule"'} if not number else {}
         )
         return Response(headers={"ETag": f'"{etag}"', **self._usual(), **shown}, media_type="application/octet-stream")
+
+    async def _hang_if_asked(self, dataset_id: str) -> None:
+        multipart = self._studio.datasets[dataset_id].multipart
+        stored = len(multipart.etags) if multipart is not None else 0
+        scenarios = self._studio.scenarios
+        if scenarios.take("upload_hangs", lambda params: params.get("stored", 0) == stored) is not None:
+            await scenarios.until_cleared("upload_hangs")
 
     def _note_upload(self, dataset_id: str, number: int, etag: str, size: int) -> None:
         # Parts come side by side: each adds to what the dataset has become meanwhile.

@@ -19,7 +19,7 @@ from vision_batch.emulator.uploads import join_parts
 #: Buckets in the recorded URLs.
 DRAFTS, DATASETS = "ai-fomo-drafts-prod", "ai-fomo-datasets-prod"
 
-_LEAST_PART, _LARGEST_PART, _MOST_PARTS = 5 * 10**6, 5 * 1024**3, 10_000
+_LARGEST_PART, _MOST_PARTS = 5 * 1024**3, 10_000
 _USUAL_PART = 100 * 1024**2
 
 
@@ -41,9 +41,10 @@ class UploadCalls:
         dataset = self._draft(request.dataset_id, request.size_bytes)
         parts = request.parts or -(-request.size_bytes // _USUAL_PART)
         size = -(-request.size_bytes // parts) if parts > 0 else 0
-        if not 1 <= parts <= _MOST_PARTS or size > _LARGEST_PART or (parts > 1 and size < _LEAST_PART):
+        least = self._studio.settings.quotas["least_part_bytes"]
+        if not 1 <= parts <= _MOST_PARTS or size > _LARGEST_PART or (parts > 1 and size < least):
             raise RefusalError(
-                grpc.StatusCode.INVALID_ARGUMENT, f"{parts} parts: each must have 5 MB to 5 GB, 10000 at most"
+                grpc.StatusCode.INVALID_ARGUMENT, f"{parts} parts: each must have {least} bytes to 5 GB, 10000 at most"
             )
         multipart = Multipart(upload_id=secrets.token_hex(16), size_bytes=request.size_bytes, parts=parts)
         self._studio.save(dataset.model_copy(update={"reserved_bytes": request.size_bytes, "multipart": multipart}))

@@ -32,6 +32,7 @@ FILES = frozenset({("source", "query_file"), ("destination", "path")})
 #: Adds models: id, then ``family`` and what else is known. Beside the declarations' folder; need not be there.
 MODELS_FILE = "models.yaml"
 
+_NAME = re.compile(r"""^name\s*:\s*(["']?)(?P<name>[a-z][a-z0-9-]{0,31})\1\s*(?:#.*)?$""", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -73,6 +74,15 @@ def load_declaration(
             ("budget",), "found neither per_run nor per_month; give one of the two, or take budget out"
         )
     return declaration
+
+
+def declared_name(path: Path) -> str | None:
+    """Return the name that a declaration's file gives, whatever else is wrong in it; ``None`` if it gives none."""
+    try:
+        found = _NAME.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found and found["name"]
 
 
 def read_added_models(include_folder: Path) -> dict[str, Any]:

@@ -44,11 +44,19 @@ class EnrichmentOperator(BaseOperator):
         :raises ConnectionInputError: if the connection of the service is missing or wrong.
         """
         declaration = RunParams.read(context.get("params") or {}).asked(self.declaration)
-        hook = AIStudioHook(declaration.connection)
-        config, unit_price = (hook.config(), hook.unit_price()) if with_service else (None, None)
-        return Resources(
-            declaration, config, s3_client(declaration), destination_server, query_rows, unit_price, meter=_count
-        )
+        return resources_of(declaration, with_service=with_service)
+
+
+def resources_of(declaration: Declaration, *, with_service: bool = True) -> Resources:
+    """Return what a step needs for an enrichment, from Airflow's connections.
+
+    :raises ConnectionInputError: if the connection of the service is missing or wrong.
+    """
+    hook = AIStudioHook(declaration.connection)
+    config, unit_price = (hook.config(), hook.unit_price()) if with_service else (None, None)
+    return Resources(
+        declaration, config, s3_client(declaration), destination_server, query_rows, unit_price, meter=_count
+    )
 
 
 def _count(name: str, number: int, tags: Mapping[str, str]) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import XComArg
+from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from vision_batch.operators.base import EnrichmentOperator
+from vision_batch.enrichment.declaration import Declaration
+from vision_batch.operators.base import EnrichmentOperator, resources_of, task_page
 
 
 class VisionBatchJanitorOperator(EnrichmentOperator):
@@ -27,6 +28,42 @@ class VisionBatchJanitorOperator(EnrichmentOperator):
         from vision_batch.steps.janitor import tidy  # noqa: PLC0415 - heavy
 
         return tidy(self.open_resources(context)).as_dict()
+
+
+class VisionBatchRemovedOperator(BaseOperator):
+    """Warn of what enrichments have left whose declaration was removed or renamed while shards were open.
+
+    Nothing is deleted: the log says what is left, and what a person can do about it.
+
+    :param declarations: the enrichments whose work folders and connections are looked at.
+    :param declared: the names of all enrichments, those of broken declarations among them.
+    :param nameless: files of broken declarations that give no name: while there are any, nothing counts as removed.
+    :return: what is left of removed enrichments, and what could not be looked at.
+    """
+
+    def __init__(
+        self,
+        *,
+        declarations: Sequence[Declaration],
+        declared: Collection[str],
+        nameless: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"doc_md": task_page(type(self)), **kwargs})
+        self.nameless = tuple(nameless)
+        self.declarations = tuple(declarations)
+        self.declared = frozenset(declared)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, and warn."""
+        from vision_batch.steps.removed import report_removed  # noqa: PLC0415 - heavy
+
+        del context
+        if self.nameless:
+            raise AirflowSkipException(
+                f"What is removed cannot be told: {', '.join(self.nameless)} are broken and give no name."
+            )
+        return report_removed(self.declarations, self.declared, resources_of).as_dict()
 
 
 #: States of runs that are not over.

@@ -14,6 +14,7 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.operators.base import EnrichmentOperator
 from vision_batch.service.admission import NotYet, WaitForRoom
 from vision_batch.triggers.job import VisionBatchTrigger, first_look_seconds
+from vision_batch.triggers.kills import was_killed
 
 if TYPE_CHECKING:
     from vision_batch.steps.prepare import Validating
@@ -124,10 +125,16 @@ class VisionBatchCleanOperator(ShardOperator):
     """Delete the shard's remote datasets and close it, where nothing paid can be lost. Meant as a teardown.
 
     A job that is alive at this point was probably cancelled a moment ago, by a person who marked its wait as failed: it
-    is waited for, deferred and not for long. Whatever stays open is taken up by a later run, or by the janitor.
+    is waited for, deferred and not for long. If a person did that without any doubt, it is cancelled here too: Airflow
+    may not have told the wait's trigger. Whatever stays open is taken up by a later run, or by the janitor.
 
+    :param wait: the id of the task that waits for the shard's job; without it no job is cancelled here.
     :return: whether the shard is closed.
     """
+
+    def __init__(self, *, declaration: Declaration, shard: str, wait: str | None = None, **kwargs: Any) -> None:
+        super().__init__(declaration=declaration, shard=shard, **kwargs)
+        self.wait = wait
 
     def execute(self, context: Context) -> bool:
         """Clean what can be cleaned now."""
@@ -135,13 +142,19 @@ class VisionBatchCleanOperator(ShardOperator):
 
         cleaned = clean(self.open_resources(context), self.shard)
         if cleaned.job_id is not None:
+            now = datetime.now(UTC).timestamp()
+            killed = self.wait is not None and was_killed(context, self.wait, job_id=cleaned.job_id, now=now)
+            if killed:
+                self.log.info("A person marked %s as failed: job %s is cancelled.", self.wait, cleaned.job_id)
             self.defer(
                 trigger=VisionBatchTrigger(
                     conn_id=self.declaration.connection,
                     subject="job",
                     remote_id=cleaned.job_id,
                     poll_interval_seconds=min(CANCEL_POLL_SECONDS, self.declaration.limits.poll_interval_seconds),
-                    deadline=datetime.now(UTC).timestamp() + CANCEL_WAIT_SECONDS,
+                    # Until a job has begun, the service may refuse to cancel it.
+                    deadline=None if killed else now + CANCEL_WAIT_SECONDS,
+                    cancel=killed,
                 ),
                 method_name="waited",
             )

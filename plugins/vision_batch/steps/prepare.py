@@ -156,6 +156,8 @@ def _fill(resources: Resources, shard: ShardFolder, service: SyncAIStudioClient,
     with tempfile.TemporaryDirectory(prefix="vision-batch-") as folder:
         spooled = spool_requests(resources, shard, Path(folder))
         log.info("Shard %s: %s", shard.key, _fates(spooled))
+        for line in spooled.notes:
+            log.info("Shard %s, %s.", shard.key, line)
         if not spooled.requests:
             shard.choose_dataset(PreparedDataset(None, shard.write_rows(None, spooled.rows), 0))
             return False

@@ -22,6 +22,7 @@ from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import Fate, ManifestItem, RowRecord
 from vision_batch.steps.copies import Content, answered_before, content_of
+from vision_batch.steps.notes import ImageNotes
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -45,11 +46,13 @@ class Spooled:
 
     :param rows: what became of each item, one row an item.
     :param requests: lines in the file.
+    :param notes: what was done to images that a reader of the answers may want to know, in lines.
     """
 
     path: Path
     rows: tuple[RowRecord, ...]
     requests: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,14 @@ def spool_requests(resources: Resources, shard: ShardFolder, folder: Path) -> Sp
     items = shard.manifest()
     refused = {key: reason for refusal in shard.refusals() for key, reason in refusal.items()}
     writer = _Writer(resources, folder / "requests.jsonl")
-    progress = _Progress(len(items))
+    progress, notes = _Progress(len(items)), ImageNotes()
     with writer, ThreadPoolExecutor(WORKERS, thread_name_prefix="prepare") as pool:
         for prepared in _in_order(pool, _Preparer(resources, refused), items):
             writer.add(prepared)
+            notes.add(prepared.item.item_key, prepared.image.notes if prepared.image is not None else ())
             progress.step()
-    return _without_copies(resources, writer.spooled(), content_of(items), folder)
+    spooled = _without_copies(resources, writer.spooled(), content_of(items), folder)
+    return replace(spooled, notes=tuple(notes.lines()))
 
 
 def image_budget_tokens(resources: Resources, variables: Mapping[str, str]) -> int:

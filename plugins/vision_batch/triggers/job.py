@@ -16,6 +16,7 @@ from vision_batch.errors import FinalError, NotFoundError, RequestRefusedError, 
 from vision_batch.service.progress import Progress
 from vision_batch.service.quota import Needed
 from vision_batch.service.types import JobStatus
+from vision_batch.triggers.kills import task_state
 
 if TYPE_CHECKING:
     from vision_batch.hooks.ai_studio import AIStudioHook
@@ -55,6 +56,7 @@ class VisionBatchTrigger(BaseTrigger):
     :param needed: what ``room`` means, as :class:`~vision_batch.service.quota.Needed` has it; numbers only.
     :param poll_interval_seconds: time between two looks; default 30.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
+    :param cancel: ask for the job's cancellation at each look.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class VisionBatchTrigger(BaseTrigger):
         needed: Mapping[str, float] | None = None,
         poll_interval_seconds: float = 30.0,
         deadline: float | None = None,
+        cancel: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.conn_id = conn_id
@@ -76,6 +79,7 @@ class VisionBatchTrigger(BaseTrigger):
         self.needed = dict(needed or {})
         self.poll_interval_seconds = poll_interval_seconds
         self.deadline = deadline
+        self.cancel = cancel
         self._rows: int | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -88,6 +92,7 @@ class VisionBatchTrigger(BaseTrigger):
             "needed": self.needed,
             "poll_interval_seconds": self.poll_interval_seconds,
             "deadline": self.deadline,
+            "cancel": self.cancel,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -101,6 +106,8 @@ class VisionBatchTrigger(BaseTrigger):
         while True:
             try:
                 event, change, progress = await self._look(client)
+                if event is None and self.cancel:
+                    await self._ask_to_cancel(client)
             except RetryableError as error:
                 progress = f"the service could not be asked, trying again: {error}"
                 event, change = None, progress
@@ -168,37 +175,36 @@ class VisionBatchTrigger(BaseTrigger):
     async def _cancel_until_over(self) -> None:
         """Ask for the cancellation until the job has ended."""
         async with await self._client() as client:
-            while True:
-                try:
-                    if (await client.describe_job(self.remote_id)).status.is_terminal:
-                        break
-                    await client.cancel_job(self.remote_id)
-                except NotFoundError:
-                    break
-                except (RequestRefusedError, RetryableError) as error:
-                    self.log.warning("Job %s is not cancelled yet: %s", self.remote_id, error)
+            while not await self._is_over(client):
+                await self._ask_to_cancel(client)
                 await asyncio.sleep(min(CANCEL_POLL_SECONDS, self.poll_interval_seconds))
         self.log.info("Job %s has ended, as a person wished.", self.remote_id)
 
+    async def _is_over(self, client: AIStudioClient) -> bool:
+        """Tell whether the job has ended; not knowing is not."""
+        try:
+            return (await client.describe_job(self.remote_id)).status.is_terminal
+        except NotFoundError:
+            return True
+        except (RequestRefusedError, RetryableError) as error:
+            self.log.warning("Job %s cannot be looked at: %s", self.remote_id, error)
+            return False
+
+    async def _ask_to_cancel(self, client: AIStudioClient) -> None:
+        """Ask once for the cancellation; the next look tells what came of it."""
+        try:
+            await client.cancel_job(self.remote_id)
+        except (NotFoundError, RequestRefusedError, RetryableError) as error:
+            self.log.warning("Job %s is not cancelled yet: %s", self.remote_id, error)
+
     async def _own_task_state(self) -> str | None:
         """Read this task instance's state; ``None`` if it cannot be read."""
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 - triggerer only
-        from asgiref.sync import sync_to_async  # noqa: PLC0415 - beside it
+        from asgiref.sync import sync_to_async  # noqa: PLC0415 - triggerer only
 
         ti = self.task_instance
         if ti is None:
             return None
-        try:
-            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
-            )
-            by_task = states[ti.run_id]
-        except Exception as error:  # noqa: BLE001 - whatever it is: an unreadable state keeps the paid job
-            self.log.warning("The state of the task could not be read (%s): the job goes on.", type(error).__name__)
-            return None
-        key = ti.task_id if ti.map_index in (None, -1) else f"{ti.task_id}_{ti.map_index}"
-        state = by_task.get(key, by_task.get(ti.task_id))
-        return None if state is None else str(state)
+        return await sync_to_async(task_state)(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
 
     async def _client(self) -> AIStudioClient:
         """Open a client as the connection says."""

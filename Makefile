@@ -52,7 +52,7 @@ test: $(VENV)/.installed-dev ## Run the tests that take less than a minute each
 
 test-all: $(VENV)/.installed-dev lint browser ## Run the linters and all tests
 	$(PYTHON) -m pytest -m "not clickhouse and not cluster" -n 2 --ignore tests/integration $(TESTS)
-	$(PYTHON) -m pytest tests/integration $(TESTS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile tests/integration $(TESTS)
 
 screenshots: $(VENV)/.installed-dev browser ## Make the pictures of docs/images from a real Airflow
 	SCREENSHOTS=docs/images $(PYTHON) -m pytest --basetemp /tmp/vision-batch tests/integration/test_stack_browser.py $(TESTS)

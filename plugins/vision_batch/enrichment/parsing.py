@@ -27,6 +27,8 @@ _REASONING = re.compile(
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 # In [1,5, 2,5] the commas mean two things.
 _UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9](?:,\s|\s++,))[0-9.,\s+-]*+\]")
+# Where each value has its line, a comma within a line is a decimal one.
+_FOLDED_LIST = re.compile(r"\[[ \t\r]*+\n(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])[0-9.,\s+-]*+\]")
 # Words that make an object a part of JSON whose own brace is missing.
 _KEY_BEFORE = re.compile(r"""["']\s*+:[\s\[]*+\Z""")
 _KEY_BEHIND = re.compile(r"""[\s\]}]*+,\s*+["'][\w ]++["']\s*+:""")
@@ -81,7 +83,7 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     """Return the different objects of a text, without those that just repeat the declaration."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
-    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text)):
+    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text) or _FOLDED_LIST.search(text)):
         raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
     names, keys = {each.name for each in schema.fields}, keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}

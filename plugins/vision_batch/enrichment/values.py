@@ -74,11 +74,12 @@ def spelling(key: str) -> str:
 def keys_of(fields: Sequence[PartField]) -> Mapping[str, tuple[str, ...]]:
     """Return which field a key means, by its spelling, or none if it may be two.
 
-    A key that has an object's name before its part's own means the part.
+    A key that is none of them, but a part of an object, with or without the object's name before, means the part.
     """
     keys: dict[str, tuple[str, ...]] = {}
     for field in fields:
-        keys |= {spelling(f"{field.name}_{part.name}"): (field.name, part.name) for part in field.fields}
+        for part in field.fields:
+            keys[spelling(part.name)] = keys[spelling(f"{field.name}_{part.name}")] = (field.name, part.name)
     names = [spelling(field.name) for field in fields]
     for name, field in zip(names, fields, strict=True):
         keys[name] = (field.name,) if names.count(name) == 1 else ()

@@ -118,7 +118,7 @@ def columns(answer: dict) -> dict:
 
 
 QUOTES = st.sampled_from(['""', "''", "“”", "«»", "„“"])
-COMMENTS = st.sampled_from(["", " ", "\n", "\u00a0", " // {'kind': 'drawing'}\n", " # }\n", '/* " */'])
+COMMENTS = st.sampled_from(["", " ", "\n", "\u00a0", " // {kind: drawing\n", " # }\n", '/* " */'])
 
 
 @st.composite

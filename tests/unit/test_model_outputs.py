@@ -46,6 +46,16 @@ def test_nothing_is_read_wrong(case):
         assert json.loads(json.dumps(dict(answer.fields), default=str)) == right, case["why"]
 
 
+@pytest.mark.parametrize("corpus", CORPORA, ids=[each.name for each in FOLDERS])
+def test_a_text_that_ends_anywhere_is_read_as_it_was_or_not_at_all(corpus):
+    for case in corpus:
+        whole = parsed(case)
+        if whole.status == "answered":
+            for end in range(max(0, len(case["text"]) - 700), len(case["text"])):
+                cut = parsed({**case, "text": case["text"][:end]})
+                assert cut.status == "invalid" or cut.fields == whole.fields, case["text"][:end]
+
+
 def test_the_corpora_do_not_share_names():
     assert len({case["id"] for case in CORPUS}) == len(CORPUS)
     assert len(QUESTIONS) == sum(len(yaml.safe_load((each / "schemas.yaml").read_text())) for each in FOLDERS)

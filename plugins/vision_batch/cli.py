@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 #: Command, module whose ``run(argv)``, or the function behind the colon, carries it out, and what it is for.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     module, _, function = known[arguments[0]].partition(":")
     run: Command = getattr(import_module(module), function or "run")
+    _take_any_letter()
     try:
         code = run(arguments[1:])
         sys.stdout.flush()
@@ -65,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"vision-batch {arguments[0]}: {type(error).__name__}: {words}", file=sys.stderr)  # noqa: T201
         return 2
     return code
+
+
+def _take_any_letter() -> None:
+    """Let answers in Russian pass where the locale knows Latin letters only: files and pipes get UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _usage() -> str:

@@ -157,6 +157,27 @@ def test_whoever_has_read_enough_sees_no_error(project, tmp_path):
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_answers_in_russian_are_utf_8_whatever_the_locale(project, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"text": "{\\"orientation\\": \\"square\\", \\"price_text\\": \\"Ёж\\"}"}\n')
+    command = [
+        sys.executable,
+        "-m",
+        "vision_batch.cli",
+        "parse",
+        "photo-quality",
+        "--in",
+        str(tmp_path / "texts.jsonl"),
+    ]
+    done = subprocess.run(
+        [*command, "--include", str(project / "include")],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+        timeout=100,
+    )
+    assert json.loads(done.stdout.decode())["fields"]["price_text"] == "Ёж"
+
+
 def test_faults_of_ours_keep_their_traceback(monkeypatch):
     def broken(_: object) -> int:
         raise KeyError("ours")

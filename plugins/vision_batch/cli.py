@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 #: Command, module whose ``run(argv)``, or the function behind the colon, carries it out, and what it is for.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -17,6 +19,21 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("connections", "vision_batch.hooks.connections", "try what declarations name: the service, storage, destinations"),
     ("emulator", "vision_batch.emulator.main", "run AI Studio's emulator on this machine"),
     ("demo", "vision_batch.demo.run", "run, start or stop the demonstration on this machine"),
+)
+
+#: Libraries whose errors tell of a server or a file, in their own words; all other errors are faults of ours.
+_FOREIGN = frozenset(
+    {
+        "_duckdb",
+        "duckdb",
+        "psycopg",
+        "psycopg2",
+        "redshift_connector",
+        "clickhouse_connect",
+        "botocore",
+        "boto3",
+        "httpx",
+    }
 )
 
 Command = Callable[[Sequence[str]], int]
@@ -34,7 +51,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     module, _, function = known[arguments[0]].partition(":")
     run: Command = getattr(import_module(module), function or "run")
-    return run(arguments[1:])
+    _take_any_letter()
+    try:
+        code = run(arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough, such as `head`; nor can anything be flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not any(each.__module__.partition(".")[0] in _FOREIGN for each in type(error).__mro__):
+            raise
+        words = " ".join(str(error).split())
+        print(f"vision-batch {arguments[0]}: {type(error).__name__}: {words}", file=sys.stderr)  # noqa: T201
+        return 2
+    return code
+
+
+def _take_any_letter() -> None:
+    """Let answers in Russian pass where the locale knows Latin letters only: files and pipes get UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _usage() -> str:

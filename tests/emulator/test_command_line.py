@@ -30,6 +30,15 @@ def test_a_folder_belongs_to_one_emulator(running):
     assert "Traceback" not in ended.stderr
 
 
+def test_state_is_a_folder(tmp_path):
+    path = tmp_path / "state"
+    path.touch()
+    ended = run("--state", path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"--state {path} is a file; name a folder" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("which", ["grpc", "http"])
 def test_a_port_belongs_to_one_emulator(running, tmp_path, which):
     ended = run("--state", tmp_path, f"--{which}-port", getattr(running, which).rpartition(":")[2])
@@ -54,6 +63,11 @@ def test_a_host_that_is_not_this_machine_is_told(tmp_path):
     ("options", "message"),
     [
         (["--speed", "0"], "0 is not above 0"),
+        (["--speed", "fast"], "'fast' is no number"),
+        (["--token-seconds", "inf"], "inf is not above 0"),
+        (["--grpc-port", "65536"], "'65536' is no port; allowed: 0 to 65535"),
+        (["--http-port", "-1"], "'-1' is no port"),
+        (["--window", "gemma=1"], "there is no model 'gemma'; known are deepseek-vl2"),
         (["--quota", "jobs=1"], "there is no quota 'jobs'; known are jobs_per_hour"),
         (["--window", "gemma"], "'gemma' is not NAME=NUMBER"),
         ([], "the following arguments are required: --state"),

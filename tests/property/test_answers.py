@@ -41,7 +41,10 @@ TYPES = {
     "seal": str,
 }  # fmt: skip
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0`<")).filter(
-    lambda text: text.strip().casefold() not in {"d", "null", "string", "str", "text", "строка", "текст", "...", "…"}
+    lambda text: (
+        text.strip(" .:;*_`()[]{}|").casefold()
+        not in {"", "words", "d", "null", "string", "str", "text", "строка", "текст", "...", "…"}
+    )
 )
 
 VALID = st.fixed_dictionaries(
@@ -115,7 +118,7 @@ def columns(answer: dict) -> dict:
 
 
 QUOTES = st.sampled_from(['""', "''", "“”", "«»", "„“"])
-COMMENTS = st.sampled_from(["", " ", "\n", "\u00a0", " // {'kind': 'drawing'}\n", " # }\n", '/* " */'])
+COMMENTS = st.sampled_from(["", " ", "\n", "\u00a0", " // {kind: drawing\n", " # }\n", '/* " */'])
 
 
 @st.composite

@@ -83,6 +83,11 @@ def test_a_size_is_enough(name, capsys):
     assert image["tokens"] == prompt_tokens(MODELS[name], width, height)
 
 
+@pytest.mark.parametrize("times", "xXхХ×")
+def test_a_size_may_be_written_with_what_looks_like_an_x(times, capsys):
+    assert printed_json(capsys, "gemma-3-12b-it", f"640{times}480")["images"][0]["stored"] == "640x480"
+
+
 def test_files_that_cannot_be_sent_are_listed_with_the_reason(folder, capsys):
     assert report.run(["gemma-3-12b-it", str(folder), "1x2000000"]) == 0
     rejected = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rejected: ")]
@@ -152,6 +157,13 @@ def test_a_huge_file_is_not_read(tmp_path, capsys):
         (["all"], "required: FILE|WxH"),
         (["all", "nowhere.jpg"], "there is no file or folder 'nowhere.jpg', and it is no size such as 4032x3024"),
         (["all", "0x5"], "it is no size"),
+        (["all", "nothing"], "there are no files in nothing"),
+        (
+            ["all", ".", "--models", "broken.yaml"],
+            "broken.yaml, line 2 is not YAML of models: expected the node content",
+        ),
+        (["all", ".", "--models", "text.yaml"], "text.yaml is not YAML of models"),
+        (["all", ".", "--models", "nothing"], "nothing cannot be read: Is a directory"),
         (["gemma-3-4b", "."], "did you mean gemma-3-4b-it"),
         (["gpt://x", "."], "is not a model URI"),
         (["all", ".", "--max-tokens", "-1"], "not a number of tokens"),
@@ -160,7 +172,12 @@ def test_a_huge_file_is_not_read(tmp_path, capsys):
         (["all", ".", "--models", "nowhere.yaml"], "nowhere.yaml cannot be read"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, text, capsys):
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, text, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "broken.yaml").write_text("x: [1,\n")
+    (tmp_path / "text.yaml").write_text("a text")
     with pytest.raises(SystemExit) as ended:
         report.run(arguments)
     assert ended.value.code == 2

@@ -86,6 +86,11 @@ def value_of(text: str, **declared: object) -> object:
         '{"type": "object", "properties": {"kind": {"type": "string"}}, "kind": 1}\n{"kind": "photo"}',
         '◁think▷{"kind": "drawing"}◁/think▷{"kind": "photo"}',
         '[THINK]{"kind": "drawing"}[/THINK]{"kind": "photo"}',
+        '{"kind": "photo"} Tell me if you cannot see the image.',
+        '{"kind": "photo", // orange, etched, который\n}',
+        'Примерно так: {"kind": "photo"}',
+        'На изображении отсутствует ценник. {"kind": "photo"}',
+        '{"kind": "photo"}\nFor example, the colours are those of a camera.',
     ],
 )
 def test_one_object_is_found(text):
@@ -134,6 +139,20 @@ def test_one_object_is_found(text):
         ('{"kind": ' * 40_000 + "}" * 40_000, "characters; allowed are"),
         ('{"kind": ' * 100 + '"photo"' + "}" * 100, "allowed: 'photo' or 'Drawing'"),
         ("{kind: " * 100 + '"photo"' + "}" * 100, "nested too deeply"),
+        ('{"kind": "photo", // what it is "kind": "drawing"\n}', "has a comment that leaves more than one reading"),
+        ('{"kind": "photo", "x": ["a", # one "b",\n]}', "has a comment that leaves more than one reading"),
+        ("{«x: null, «y»: 1, «kind»: «photo»}", "has no name of a field"),
+        ('{"kind": "photo" // or drawing\n}', "has a comment that leaves more than one reading"),
+        ('{"kind": "photo", /* может, рисунок */ "x": 1}', "has a comment that leaves more than one reading"),
+        ('{"kind": "photo", "x": [1, # и т.д.\n]}', "has a comment that leaves more than one reading"),
+        ('{"kind": "photo", "x": [1, // ...\n]}', "has a comment that leaves more than one reading"),
+        ('An example: {"kind": "photo"}', "at character 12 is called an example"),
+        ('```\nПример ответа:\n{"kind": "photo"}\n```', "is called an example"),
+        ('{"kind": "photo"}\nНа деле изображение не загружено.', "the model says that it has no picture"),
+        ('I can\'t see the image. {"kind": "photo"}', "the model says that it has no picture"),
+        ('"answer": {"kind": "photo"}}', "is a part of one without a beginning"),
+        ('"list": [{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
+        ('{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
         ("x" * (MAX_TEXT_CHARACTERS + 1), "200001 characters; allowed are 200000"),
     ],
 )
@@ -197,6 +216,11 @@ REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}
         ("2026-11-22", {"type": "date"}, date(2026, 11, 22)),
         ('"2026-11-22"', {"type": "date"}, date(2026, 11, 22)),
         ('"c"', {"type": "enum", "values": [" C ", "d"]}, " C "),
+        ('"22 ноября 2026 г."', {"type": "date"}, date(2026, 11, 22)),
+        ('"1 мая  2026 года"', {"type": "date"}, date(2026, 5, 1)),
+        ('"November 22, 2026"', {"type": "date"}, date(2026, 11, 22)),
+        ('"22 Nov. 2026"', {"type": "date"}, date(2026, 11, 22)),
+        ('"None"', WHOLE, None),
         ('"СВЕТЛО"', {"type": "enum", "values": ["темно", "светло"]}, "светло"),
     ],
 )
@@ -243,7 +267,22 @@ def test_values_become_the_column_type(text, declared, expected):
         ('"22.11.26"', {"type": "date"}, "allowed: a date like 2026-11-22"),
         ('"22.11.2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
         ('"2026/11/22"', {"type": "date"}, "allowed: a date like 2026-11-22"),
-        ('"22 ноября 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22 ноября"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"ноябрь 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"November 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22 ноября 26"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"31 ноября 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"до 22 ноября 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"22 мяса 2026"', {"type": "date"}, "allowed: a date like 2026-11-22"),
+        ('"0 123"', REAL, "allowed: a number"),
+        ('"кг-1"', REAL, "allowed: a number"),
+        ('"кг -1"', REAL, "allowed: a number"),
+        ('"none"', WHOLE, "allowed: a number"),
+        ('"none"', {"type": "list", "items": "string"}, "allowed: a list"),
+        ('""', TEXTS | {"required": True}, "'field' is required and has no value"),
+        ('" "', TEXTS | {"required": True}, "'field' is required and has no value"),
+        ('"Field"', TEXTS, "no JSON object"),
+        ('"string | null"', TEXTS, "no JSON object"),
         ('"2026-02-30"', {"type": "date"}, "allowed: a date like 2026-11-22"),
         ('"2026-11-22T10:00"', {"type": "date"}, "allowed: a date like 2026-11-22"),
         ("20261122", {"type": "date"}, "allowed: a date like 2026-11-22"),
@@ -306,6 +345,11 @@ def test_reasons_can_be_stored():
         '{"kind": "x", ' + "kind" * 49_000 + "}",
         '{"kind" y}' + '{"kin' * 39_000,
         '{"note": ' + "1," * 99_000 + "}",
+        "{ // " + "/* " * 60_000 + '\n"kind": "photo"}',
+        "{ // " + '"' * 99_000 + '\n"kind": "photo"}',
+        '{"kind": "photo"} ' + "example " * 20_000 + '{"kind": "photo"}',
+        '{"kind": ["photo", ' + "[\n1, " * 30_000,
+        "cannot see " * 17_000,
         '{"kind": ' + "1 " * 99_000 + "}",
     ],
 )
@@ -335,7 +379,10 @@ LABEL = {
     ("text", "expected"),
     [
         ('{"marks": []}', (None, [], None, None)),
-        ('{"marks": [1, "2,5 кг", 3.5,], "colours": ["RED", "blue"]}', (["red", "blue"], [1.0, 2.5, 3.5], None, None)),
+        (
+            '{"marks": [1, "2,5 кг", 3.5, 4 кг,], "colours": ["RED", "blue"]}',
+            (["red", "blue"], [1.0, 2.5, 3.5, 4.0], None, None),
+        ),
         ('{"marks": [1], "label": {"text": "a", "size": {"width": "7"}}}', (None, [1.0], "a", 7)),
         ("{'marks': [1], 'label': {'Text': 'a', 'size': None}}", (None, [1.0], "a", None)),
         (
@@ -408,6 +455,13 @@ def test_an_object_that_is_kept_as_json_is_checked_like_columns(text, reason):
         ('{"marks": [null]}', "field 'marks' is null; allowed: a number"),
         ('{"marks": [-1]}', "allowed: at least 0"),
         ('{"marks": [1,5, 2,5]}', "the list [1,5, 2,5] may have decimal commas"),
+        ('{"marks": [\n1,5\n]}', "may have decimal commas"),
+        ('{"marks": [1,5 кг, 2,5 кг]}', "has a list whose commas may be decimal ones"),
+        ('{"marks": [1,5кг]}', "has a list whose commas may be decimal ones"),
+        ('{"marks": [2 кг, 1,5]}', "has a list whose commas may be decimal ones"),
+        ('{"marks": [1], "text": "a"}', "field 'label.text' stands outside of its object, as 'text'"),
+        ('{"marks": [1,5 , 2,5]}', "the list [1,5 , 2,5] may have decimal commas"),
+        ('{"marks": [1], "label_text": "a"}', "field 'label.text' stands outside of its object, as 'label_text'"),
         ('{"marks": [[1]]}', "allowed: a number"),
         ('{"marks": [1, "2 г"]}', "allowed: a number, in кг"),
         ('{"marks": [1], "colours": ["green"]}', "field 'colours' is \"green\"; allowed: 'red' or 'blue'"),
@@ -427,3 +481,20 @@ def test_lists_and_objects_that_are_invalid(text, reason):
 def test_a_date_with_dots_is_certain_in_russian_only(language, day):
     parsed = parse_answer(schema(day={"type": "date"}), '{"day": "03.04.2026"}', language)
     assert parsed.fields.get("day") == day
+
+
+@pytest.mark.parametrize("key", ["old_price", "oldPrice", "Old price", "old-price", "old.price", "оld_рrice"])
+def test_a_name_may_be_parted_in_another_way(key):
+    declared = {"old_price": {"type": "integer"}, "price": {"type": "integer"}}
+    assert parse_answer(schema(**declared), json.dumps({"price": 1, key: 2})).fields == {"old_price": 2, "price": 1}
+    assert "two different values" in str(parse_answer(schema(**declared), json.dumps({"old price": 1, key: 2})).error)
+
+
+def test_names_that_differ_by_what_parts_them_alone_are_told_apart():
+    declared = {"a_b": {"type": "integer"}, "ab": {"type": "integer"}}
+    assert parse_answer(schema(**declared), '{"A_B": 1, "AB": 2}').fields == {"a_b": 1, "ab": 2}
+    assert parse_answer(schema(**declared), '{"a_b": 1, "a b": 2}').fields == {"a_b": 1, "ab": None}
+
+
+def test_a_part_that_stands_outside_of_its_object_and_has_no_value_tells_nothing():
+    assert parse_answer(schema(**LABEL), '{"marks": [1], "label_text": null}').fields["label_text"] is None

@@ -76,7 +76,10 @@ def _down(options: argparse.Namespace, out: Console) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vision-batch demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vision-batch demo",
+        description="Run a backfill over seven days, the stack with its UI, or one job at the real service.",
+    )
     parser.add_argument("command", nargs="?", choices=("run", "up", "down", "real"), default="run")
     parser.add_argument("--images", type=_folder, help="a folder of your own pictures")
     parser.add_argument("--folder", type=Path, default=PROJECT / "var" / "demo", help="where the demo keeps everything")

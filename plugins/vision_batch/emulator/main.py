@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import signal
 import socket
 import sys
@@ -38,14 +39,19 @@ from vision_batch.emulator.storage_http import StorageHttp
 from vision_batch.emulator.studio import Studio
 from vision_batch.emulator.work import Work
 from vision_batch.errors import InputError
-from vision_batch.models import Model, added_model
+from vision_batch.models import MODELS, Model, added_model
 
 _GRACE_SECONDS = 2
+_LAST_PORT = 65535
 
 
 def run(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    served = {*MODELS, *(model.id for model in options.add_model)}
+    if unknown := [name for name, _ in options.window if name not in served]:
+        parser.error(f"argument --window: there is no model {unknown[0]!r}; known are {', '.join(sorted(served))}")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     settings = Settings(
         speed=options.speed,
@@ -62,6 +68,9 @@ def run(argv: Sequence[str]) -> int:
             if options.scenario is not None:
                 _begin_with(studio, options.scenario)
             asyncio.run(_Server(studio, options).serve())
+    except FileExistsError:
+        print(f"vision-batch emulator: --state {options.state} is a file; name a folder", file=sys.stderr)  # noqa: T201
+        return 1
     except (StateInUseError, ScenarioError, KeyFileError, OSError) as error:
         print(f"vision-batch emulator: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
         return 1
@@ -188,8 +197,8 @@ def _parser() -> argparse.ArgumentParser:
         default="127.0.0.1",
         help="name or address to listen at, and to give to clients in discovery and URLs (default: %(default)s)",
     )
-    parser.add_argument("--grpc-port", type=int, default=0, help="default: a free one")
-    parser.add_argument("--http-port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--grpc-port", type=_port, default=0, help="default: a free one")
+    parser.add_argument("--http-port", type=_port, default=0, help="default: a free one")
     parser.add_argument("--api-key", help="let in this key and tokens issued here only (default: any)")
     parser.add_argument("--folder", help="let in this folder only (default: any)")
     parser.add_argument(
@@ -219,9 +228,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    if not (value := float(text)) > 0:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; allowed: 0 to {_LAST_PORT}, 0 for a free one")
+    return int(text)
 
 
 def _model(text: str) -> Model:

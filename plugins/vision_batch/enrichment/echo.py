@@ -16,6 +16,7 @@ _MORE_WORDS = (
 _TYPES = TYPE_WORDS | frozenset(_MORE_WORDS.split())
 _TEXT_TYPES = frozenset({"string", "str", "text", "строка", "текст"})
 _NOTHING = frozenset({"null", "none"})
+_AROUND = " .:;*_`()[]{}"
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\.\.\.|…")
 
 
@@ -30,7 +31,11 @@ def is_echo(fields: Sequence[PartField], found: Mapping[str, Any]) -> bool:
 def repeats_declaration(field: PartField, found: str) -> bool:
     """Tell whether a text is what the field is called or described as, and so may be no value."""
     text = _plain(found)
-    return text in _TEXT_TYPES or text == _plain(field.description) or _PLACEHOLDER.fullmatch(text) is not None
+    if _PLACEHOLDER.fullmatch(text) is not None:
+        return True
+    said = {part.strip(_AROUND) for part in text.split("|")}
+    known = _TEXT_TYPES | {field.name, _plain(field.description).strip(_AROUND)}
+    return bool(said & known) and said <= known | _NOTHING
 
 
 def _is_echo(field: PartField, found: Any) -> bool:

@@ -12,10 +12,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from vision_batch.enrichment.prose import doubts
+
 #: Deeper nesting is no answer.
 MAX_DEPTH = 50
 
 _SPACE = re.compile(r"(?:[\s\ufeff\u200b\u2060]++|//[^\n]*+|#[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+")
+_COMMENT = re.compile(r"(?P<line>(?://|#)[^\n]*+)|/\*(?:[^*]++|\*(?!/))*+\*/")
+# In a comment: what was meant to stand behind it, if its line break was forgotten.
+_SWALLOWED = re.compile(r"""["'`”»’]\s*+[:,\]}]""")
+_NO_KEY = re.compile(r"[:,{}\n]")
+_CLOSE_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
 _WORD = re.compile(r"[^\W\d]\w*+")
 # Inside an object no key begins with a digit, so a comma between digits belongs to a number. In a list it does not.
 _IN_OBJECT = re.compile(r"""(?:(?!//|/\*)[^,{}\[\]:\r\n"“”„«»#]|(?<=[0-9]),(?=[0-9]))++""")
@@ -78,6 +85,10 @@ def unrepeated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _is_unclear(comment: re.Match[str]) -> bool:
+    return _SWALLOWED.search(comment["line"] or "") is not None or doubts(comment[0])
+
+
 class _Reader:
     """Go through a text, always forward."""
 
@@ -101,8 +112,13 @@ class _Reader:
     def _list(self, depth: int) -> list[Any]:
         self._deeper(depth)
         values: list[Any] = []
+        has_close_comma = has_words = False
         while self._goes_on("]", first=not values):
             values.append(self._value(depth, _IN_LIST))
+            has_close_comma |= _CLOSE_COMMA.match(self._text, self.at) is not None
+            has_words |= isinstance(values[-1], Bare)
+        if has_close_comma and has_words:  # [199,90 ₽] is one price, [199,90] is two
+            self._fail("has a list whose commas may be decimal ones")
         return values
 
     def _deeper(self, depth: int) -> None:
@@ -124,6 +140,8 @@ class _Reader:
     def _next(self) -> str:
         """Step over spaces and comments; return the character that comes then."""
         space = _SPACE.match(self._text, self.at)
+        if space is not None and any(map(_is_unclear, _COMMENT.finditer(space[0]))):
+            self._fail("has a comment that leaves more than one reading")
         self.at = space.end() if space else self.at
         if self._text.startswith("/*", self.at):
             self.at = len(self._text)
@@ -138,7 +156,10 @@ class _Reader:
 
     def _key(self) -> str:
         if self._next() in _CLOSING:
-            return self._quoted()
+            key = self._quoted()
+            if _NO_KEY.search(key):  # the quote before the colon was forgotten
+                self._fail("has no name of a field")
+            return key
         word = _WORD.match(self._text, self.at)
         if word is None:
             self._fail("has no name of a field")

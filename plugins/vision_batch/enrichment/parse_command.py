@@ -26,6 +26,8 @@ def run(argv: Sequence[str]) -> int:
         with nullcontext(sys.stdin.buffer) if from_stdin else options.file.open("rb") as lines:
             for parsed in parse_lines(declaration, lines, "standard input" if from_stdin else options.file.name):
                 print(json.dumps(parsed, ensure_ascii=False, default=str))  # noqa: T201 - a command line prints
+    except BrokenPipeError:  # standard output's, not the file's
+        raise
     except OSError as error:
         print(f"vision-batch parse: {options.file} cannot be read: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 2

@@ -11,10 +11,14 @@ from typing import Any, Literal
 from vision_batch.enrichment.answer import AnswerSchema, PartField
 from vision_batch.enrichment.echo import is_echo
 from vision_batch.enrichment.loose_json import UnreadableError, read_object, unrepeated
-from vision_batch.enrichment.values import WrongValueError, field_name, read_fields, storable
+from vision_batch.enrichment.prose import calls_it_example, has_no_picture
+from vision_batch.enrichment.values import WrongValueError, keys_of, read_fields, spelling, storable
 
 #: Longer texts are not answers to a question with a bounded number of tokens.
 MAX_TEXT_CHARACTERS = 200_000
+
+#: How far before an object words are looked at.
+_NEAR = 120
 
 _BLANK = "\ufeff\u200b\u2060 \t\r\n"
 _REASONING = re.compile(
@@ -22,7 +26,12 @@ _REASONING = re.compile(
 )
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 # In [1,5, 2,5] the commas mean two things.
-_UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9],\s)[0-9.,\s+-]*+\]")
+_UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9](?:,\s|\s++,))[0-9.,\s+-]*+\]")
+# Where each value has its line, a comma within a line is a decimal one.
+_FOLDED_LIST = re.compile(r"\[[ \t\r]*+\n(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])[0-9.,\s+-]*+\]")
+# Words that make an object a part of JSON whose own brace is missing.
+_KEY_BEFORE = re.compile(r"""["']\s*+:[\s\[]*+\Z""")
+_KEY_BEHIND = re.compile(r"""[\s\]}]*+,\s*+["'][\w ]++["']\s*+:""")
 _LIST_GOES_ON = re.compile(r"\s*+(?:,?\s*+\]|,\s*+\{)")
 
 
@@ -74,13 +83,13 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     """Return the different objects of a text, without those that just repeat the declaration."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
-    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text)):
+    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text) or _FOLDED_LIST.search(text)):
         raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
-    names = {each.name for each in schema.fields}
+    names, keys = {each.name for each in schema.fields}, keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}
     for found in _objects(text, names):
         if found and not is_echo(schema.fields, found):
-            told = {key: value for key, value in found.items() if field_name(key) in names}
+            told = {key: value for key, value in found.items() if spelling(key) in keys}
             different.setdefault(repr(sorted(told.items()) if told else found), told)
     if not any(different.values()):
         raise _Uncertain("the text holds no JSON object with one of the declared fields")
@@ -128,10 +137,12 @@ def _without_reasoning(text: str) -> str:
 
 def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
     """Yield objects from between other words; what lies inside of broken braces is not one of them."""
-    in_list, behind = False, 0
+    in_list, blind, behind = False, False, 0
     position = text.find("{")
     while position >= 0:
-        before = text[behind:position].rstrip()[-1:]
+        words = text[behind:position]
+        blind = blind or has_no_picture(words)
+        before = words.rstrip()[-1:]
         in_list = before == "[" or (in_list and before == ",")
         try:
             found, behind = read_object(text, position)
@@ -140,8 +151,14 @@ def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
         else:
             if in_list and not _LIST_GOES_ON.match(text, behind):
                 raise _Uncertain(f"the list around the JSON object at character {position} is cut off")
+            if _KEY_BEFORE.search(words[-_NEAR:]) or _KEY_BEHIND.match(text, behind):
+                raise _Uncertain(f"the JSON object at character {position} is a part of one without a beginning")
+            if calls_it_example(words[-_NEAR:]):
+                raise _Uncertain(f"the JSON object at character {position} is called an example")
             yield found
         position = text.find("{", behind)
+    if behind and (blind or has_no_picture(text[behind:])):
+        raise _Uncertain("the model says that it has no picture")
 
 
 def _behind_broken(text: str, position: int, problem: UnreadableError, names: Collection[str]) -> int:
@@ -150,7 +167,8 @@ def _behind_broken(text: str, position: int, problem: UnreadableError, names: Co
     if problem.is_cut or end is None:
         raise _Uncertain(f"the JSON object at character {position} is cut off") from None
     behind = max(end, problem.at)
-    told = re.compile(rf"""(?:{"|".join(sorted(names))})["'`”»’]?\s*+:""", re.IGNORECASE)
+    spelled = "|".join(name.replace("_", "[ _.-]?") for name in sorted(names))
+    told = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
     if told.search(text, position, behind):
         raise _Uncertain(f"the JSON object at character {position} {problem}") from None
     return behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 
 #: No number is longer.
@@ -14,10 +15,10 @@ _SHAPE = re.compile(
 )
 _PLAIN = re.compile(r"[0-9]+")
 _DECIMAL = re.compile(r"([0-9]*)[.,]([0-9]+)")
-_SPACED = re.compile(rf"[0-9]{{1,3}}(?:[{_SPACES}'’][0-9]{{3}})+(?:[.,][0-9]+)?")
+_SPACED = re.compile(rf"[1-9][0-9]{{0,2}}(?:[{_SPACES}'’][0-9]{{3}})+(?:[.,][0-9]+)?")
 _GROUPED = (
-    re.compile(r"[0-9]{1,3}(?:(?:,[0-9]{3}){2,}(?:\.[0-9]+)?|,[0-9]{3}\.[0-9]+)"),
-    re.compile(r"[0-9]{1,3}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|\.[0-9]{3},[0-9]+)"),
+    re.compile(r"[1-9][0-9]{0,2}(?:(?:,[0-9]{3}){2,}(?:\.[0-9]+)?|,[0-9]{3}\.[0-9]+)"),
+    re.compile(r"[1-9][0-9]{0,2}(?:(?:\.[0-9]{3}){2,}(?:,[0-9]+)?|\.[0-9]{3},[0-9]+)"),
 )
 _GROUP = 3
 
@@ -49,13 +50,32 @@ _YEAR_FIRST = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _DAY_FIRST = re.compile(r"([0-9]{2})\.([0-9]{2})\.([0-9]{4})")
 
 
+#: The names of the months in dates, of which Russian ones are in the genitive; short ones too.
+_MONTHS: Mapping[str, int] = {
+    name: number
+    for names in (
+        "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
+        "янв фев мар апр мая июн июл авг сен окт ноя дек",
+        "january february march april may june july august september october november december",
+        "jan feb mar apr may jun jul aug sep oct nov dec",
+    )
+    for number, name in enumerate(names.split(), start=1)
+}
+_IN_WORDS = (
+    re.compile(r"(?P<day>[0-9]{1,2}) (?P<month>[а-яa-z]+)\.?,? (?P<year>[0-9]{4})(?: ?г\.?| года)?"),
+    re.compile(r"(?P<month>[a-z]+)\.? (?P<day>[0-9]{1,2}),? (?P<year>[0-9]{4})"),
+)
+
+
 def read_number(text: str, unit: str | None) -> float | int | None:
     """Return the one number that a text is, in the given unit or in none."""
     shape = _SHAPE.fullmatch(text.strip()) if len(text) <= MAX_CHARACTERS else None
     if shape is None or not all(_is_unit(shape[side], unit) for side in ("before", "after")):
         return None
-    number = _digits(shape["digits"])
-    return -number if number is not None and shape["sign"] in {"-", "\u2212"} else number
+    number, is_minus = _digits(shape["digits"]), shape["sign"] in {"-", "\u2212"}
+    if is_minus and shape["before"]:  # "руб-89" may be a dash
+        return None
+    return -number if number is not None and is_minus else number
 
 
 def _digits(digits: str) -> float | int | None:
@@ -92,14 +112,23 @@ def _unit(words: str) -> str:
 
 
 def read_date(text: str, language: str) -> date | None:
-    """Return the day that a text is: ``2026-11-22``, in Russian also ``22.11.2026``."""
+    """Return the day that a text is: ``2026-11-22``, ``22 ноября 2026 г.``, in Russian also ``22.11.2026``."""
     if found := _YEAR_FIRST.fullmatch(text.strip()):
         year, month, day = map(int, found.groups())
     elif language == "ru" and (found := _DAY_FIRST.fullmatch(text.strip())):
         day, month, year = map(int, found.groups())
+    elif found := _in_words(text):
+        year, month, day = int(found["year"]), _MONTHS[found["month"]], int(found["day"])
     else:
         return None
     try:
         return date(year, month, day)
     except ValueError:
         return None
+
+
+def _in_words(text: str) -> re.Match[str] | None:
+    """Match a day with the name of its month, of which there is one reading only."""
+    plain = " ".join(text.split()).casefold()
+    matches = (shape.fullmatch(plain) for shape in _IN_WORDS)
+    return next((found for found in matches if found and found["month"] in _MONTHS), None)

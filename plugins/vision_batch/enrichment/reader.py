@@ -121,7 +121,10 @@ def find_declaration(name: str, *, include_folder: Path, environ: Mapping[str, s
         if declaration.name == name:
             return declaration
         known.append(declaration.name)
-    raise DeclarationError(f"there is no enrichment {name!r} in {include_folder}; {allowed_names(known, name)}")
+    if not (include_folder / "enrichments").is_dir():
+        raise DeclarationError(f"there is no folder {include_folder / 'enrichments'}; name its parent with --include")
+    meant = Path(name).stem if Path(name).suffix in {".yaml", ".yml"} else name
+    raise DeclarationError(f"there is no enrichment {name!r} in {include_folder}; {allowed_names(known, meant)}")
 
 
 def _refuse_misplaced_variables(document: Document) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from vision_batch.enrichment.loose_json import Bare
 from vision_batch.enrichment.people import read_date, read_number
 
 _TRUTHS = {"true": True, "да": True, "yes": True, "false": False, "нет": False, "no": False}
-_NOTHING = {"null", "none"}
+_PARTS = re.compile(r"[\s_.-]+")
 
 #: Integers beyond it are not exact in every destination, nor in JSON.
 _LARGEST = 2**53
@@ -65,18 +66,36 @@ def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Plac
     return {field.name: _value(field, named.get(field.name), around.within(field)) for field in fields}
 
 
-def field_name(key: str) -> str:
-    """Return the name that a key means: without case, outer spaces and letters that only look Latin."""
-    return key.strip().translate(_LOOKALIKES).casefold()
+def spelling(key: str) -> str:
+    """Return what tells keys apart: not case, what parts words, or letters that only look Latin."""
+    return _PARTS.sub("", key.translate(_LOOKALIKES).casefold())
+
+
+def keys_of(fields: Sequence[PartField]) -> Mapping[str, tuple[str, ...]]:
+    """Return which field a key means, by its spelling, or none if it may be two.
+
+    A key that is none of them, but a part of an object, with or without the object's name before, means the part.
+    """
+    keys: dict[str, tuple[str, ...]] = {}
+    for field in fields:
+        for part in field.fields:
+            keys[spelling(part.name)] = keys[spelling(f"{field.name}_{part.name}")] = (field.name, part.name)
+    names = [spelling(field.name) for field in fields]
+    for name, field in zip(names, fields, strict=True):
+        keys[name] = (field.name,) if names.count(name) == 1 else ()
+    return keys
 
 
 def _by_name(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named: dict[str, Any] = {}
-    known = {field.name for field in fields}
+    keys, known = keys_of(fields), {field.name for field in fields}
     for key, value in found.items():
-        name = field_name(key)
-        if name in known and repr(named.setdefault(name, value)) != repr(value):
-            raise WrongValueError(f"field {f'{around.path}.{name}'.lstrip('.')!r} has two different values")
+        exact = key.strip().translate(_LOOKALIKES).casefold()
+        path = (exact,) if exact in known else keys.get(spelling(key), ())
+        if len(path) > 1 and value is not None:
+            raise WrongValueError(f"field {'.'.join(path)!r} stands outside of its object, as {key!r}")
+        if len(path) == 1 and repr(named.setdefault(path[0], value)) != repr(value):
+            raise WrongValueError(f"field {f'{around.path}.{path[0]}'.lstrip('.')!r} has two different values")
     return named
 
 
@@ -84,9 +103,16 @@ def _is_nothing(field: PartField, found: Any) -> bool:
     if found is None:
         return True
     text = found.text if isinstance(found, Bare) else found
-    if not isinstance(text, str) or field.type == "string":
+    if not isinstance(text, str):
         return False
-    return not text.strip() or (text.strip().casefold() in _NOTHING and _choice(field, text) is None)
+    if field.type == "string":
+        return field.required and not text.strip()
+    return not text.strip() or (_says_nothing(text.strip()) and _choice(field, text) is None)
+
+
+def _says_nothing(text: str) -> bool:
+    """Tell Python's None and everybody's null from the word, which may mean zero, or no member of a list."""
+    return text == "None" or text.casefold() == "null"
 
 
 def _value(field: PartField, found: Any, place: _Place) -> Any:

@@ -29,12 +29,16 @@ Trial = tuple[str, str, Callable[[], str]]
 
 def run(argv: Sequence[str]) -> int:
     """Print one line for each thing that was tried; return 0 if all is well, else 1."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    files = sorted(options.include.glob("enrichments/*.y*ml"))
+    if not files:
+        parser.error(f"there are no declarations in {options.include / 'enrichments'}")
     # Airflow's own command line says the same: connections are looked for in its database, too.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     well = True
     done: set[tuple[str, str]] = set()
-    for path in sorted(options.include.glob("enrichments/*.y*ml")):
+    for path in files:
         try:
             declaration = load_declaration(path, include_folder=options.include, environ=os.environ)
         except VisionBatchError as error:

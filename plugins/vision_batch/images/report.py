@@ -26,6 +26,9 @@ _PIPE_WIDTH: Final = 1000
 #: Where added models are looked for.
 _MODELS_FILE: Final = Path("include/models.yaml")
 
+#: Between width and height; the Cyrillic letters and the sign look like x.
+_TIMES: Final = "xXхХ×"
+
 _ALL: Final = "all"
 
 
@@ -40,7 +43,10 @@ def run(argv: Sequence[str]) -> int:
         budgets = _budgets(options)
     except InputError as error:
         parser.error(str(error))
-    found = [cost for picture in _pictures(options.images) for cost in costs(picture, budgets)]
+    pictures = list(_pictures(options.images))
+    if not pictures:
+        parser.error(f"there are no files in {', '.join(map(str, options.images))}")
+    found = [cost for picture in pictures for cost in costs(picture, budgets)]
     if options.json:
         print(_as_json(found, budgets))  # noqa: T201 - a command line prints
         return 0
@@ -53,7 +59,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vision-batch tokens", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vision-batch tokens", description="Show what images cost on the models, in tokens. Nothing is sent."
+    )
     parser.add_argument("model", metavar="MODEL", help=f"'{_ALL}', or one of {', '.join(MODELS)}")
     parser.add_argument(
         "images", nargs="+", type=_picture, metavar="FILE|WxH", help="an image, a folder of images, or a size"
@@ -71,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _picture(text: str) -> Picture:
-    if size := re.fullmatch(r"([1-9]\d{0,6})[xX]([1-9]\d{0,6})", text):
+    if size := re.fullmatch(rf"([1-9]\d{{0,6}})[{_TIMES}]([1-9]\d{{0,6}})", text):
         return Size(int(size[1]), int(size[2]))
     path = Path(text).expanduser()
     if not path.exists():
@@ -97,8 +105,13 @@ def _added(path: Path) -> dict[str, Model]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path != _MODELS_FILE or path.exists() else None
         items = dict(found or {}).items()
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        words = getattr(error, "problem", None) or " ".join(str(error).split())
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{where} is not YAML of models: {words}") from None
     return {str(model_id): added_model(str(model_id), fields) for model_id, fields in items}
 
 

@@ -31,7 +31,9 @@ _OUTCOMES = {
 
 def run(argv: Sequence[str], find_ways: FindWays = environment_ways) -> int:
     """Print what is known of an item."""
-    parser = argparse.ArgumentParser(prog="vision-batch explain", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vision-batch explain", description="Say why a row is what it is, or why there is none. Changes nothing."
+    )
     parser.add_argument("enrichment", help="its name")
     parser.add_argument("item_key", help="the item's key: its URI")
     parser.add_argument("--include", type=Path, default=Path("include"), help="folder of the declarations")
@@ -42,8 +44,8 @@ def run(argv: Sequence[str], find_ways: FindWays = environment_ways) -> int:
             ways = find_ways(declaration, None)
             ways.tell("explain", STORAGE, DESTINATION)
             lines = list(explain(ways.resources, options.item_key))
-    except VisionBatchError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a command line prints
+    except (VisionBatchError, OSError) as error:
+        print(f"vision-batch explain: {error}", file=sys.stderr)  # noqa: T201 - a command line prints
         return 2
     print("\n".join(lines))  # noqa: T201
     return 0

@@ -44,11 +44,15 @@ def export(resources: Resources, to: Path, *, every_question: bool = False) -> i
     """Write answers to a file that is there whole or not at all; return how many.
 
     :param every_question: also answers to earlier questions, not only to the present one.
-    :raises InputError: if the file's ending names no format.
+    :raises InputError: if the file's ending names no format, or its folder is not there.
     """
     writer = WRITERS.get(to.suffix.lower())
     if writer is None:
         raise InputError(f"the file {to.name!r} has no known ending; allowed: {', '.join(WRITERS)}")
+    if not to.parent.is_dir():
+        raise InputError(f"there is no folder {str(to.parent)!r} for the file {to.name!r}; make it first")
+    if to.is_dir():
+        raise InputError(f"{str(to)!r} is a folder; name a file")
     spec = resources.table()
     batches = resources.warehouse().answers(spec, every_question=every_question)
     unfinished = to.with_name(f".{to.name}.{os.getpid()}")

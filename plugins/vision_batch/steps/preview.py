@@ -118,7 +118,9 @@ def _unit_price(text: str) -> Decimal:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vision-batch plan", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vision-batch plan", description="Say what a run would ask and what that would cost; nobody is asked."
+    )
     parser.add_argument("enrichment", help="its name")
     parser.add_argument("--from", dest="first", metavar="KEY", help="first partition; default: the last complete one")
     parser.add_argument("--to", dest="last", metavar="KEY", help="last partition; default: the first")

@@ -126,3 +126,10 @@ def test_the_project_itself_is_good(project, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run([]) == 0
     assert "photo_quality.yaml: photo-quality asks gemma-3-12b-it about file://" in capsys.readouterr().out
+
+
+def test_a_folder_stands_for_its_declarations(include, capsys):
+    write(include, "a.yaml", name="first")
+    write(include, "b.yml", name="second", table="enrichment.others")
+    assert run(["include/enrichments"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2

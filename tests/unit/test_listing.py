@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.query import bound
 from vision_batch.errors import ConnectionInputError, DuplicateItemError, InputError
-from vision_batch.steps.listing import items_of
+from vision_batch.steps.listing import Listing, items_of
 from vision_batch.steps.resources import Resources
 
 DAY = "2026-11-22"
@@ -294,3 +294,25 @@ def test_a_manifest_in_a_bucket_names_objects_below_its_own_folder(folder, s3):
     s3.put_object(Bucket="shop", Key=f"in/{DAY}.csv", Body=b"uri\ns3://shop/secret.jpg\n")
     with pytest.raises(InputError, match=r"'s3://shop/secret\.jpg' lies outside of s3://shop/in/"):
         list(items_of(resources(folder, source, s3_client=lambda: s3), DAY))
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"uri": "file://@/fotos/{partition}/"}, "at file://@/fotos/2026-11-22/ for names with the ending .jpg, "),
+        ({"manifest": "file://@/lists/{partition}.csv"}, "in the manifest"),
+    ],
+)
+def test_a_day_without_images_tells_where_they_were_looked_for(folder, source, told, caplog):
+    (folder / "lists" / f"{DAY}.csv").write_text("uri\n")
+    found = resources(folder, {name: text.replace("@", str(folder)) for name, text in source.items()})
+    assert list(Listing(found, [DAY], [DAY])) == []
+    assert f"There are no images of {DAY}: looked {told.replace('@', str(folder))}" in caplog.text
+
+
+def test_a_day_with_images_tells_nothing(folder, caplog):
+    (folder / "photos" / DAY).mkdir()
+    (folder / "photos" / DAY / "a.jpg").write_bytes(b"a")
+    found = resources(folder, {"uri": f"file://{folder}/photos/{{partition}}/"})
+    assert len(list(Listing(found, [DAY], [DAY]))) == 1
+    assert caplog.text == ""

@@ -20,9 +20,14 @@ def run(argv: Sequence[str]) -> int:
     """Print one line for each good declaration, every mistake of the others; return 0 if all are good, else 1."""
     parser = _parser()
     options = parser.parse_args(argv)
-    files = options.files or sorted(options.include.glob("enrichments/*.y*ml"))
-    if not files:
-        parser.error(f"there are no declarations in {options.include / 'enrichments'}")
+    files: list[Path] = []
+    for path in options.files or [options.include / "enrichments"]:
+        if options.files and not path.is_dir():
+            files.append(path)
+        elif found := sorted(path.glob("*.y*ml")):
+            files += found
+        else:
+            parser.error(f"there are no declarations in {path}")
     good, mistakes = check(files, include_folder=options.include, environ=os.environ)
     for path, declaration in good.items():
         print(_line(path, declaration))  # noqa: T201 - a command line prints
@@ -91,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder with enrichments/ and prompts/ (default: %(default)s)",
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="declarations to check (default: all of FOLDER/enrichments)"
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="declarations, or folders of them (default: all of FOLDER/enrichments)",
     )
     return parser

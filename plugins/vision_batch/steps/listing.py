@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from vision_batch.enrichment.manifest import manifest_rows, require_size
+from vision_batch.enrichment.places import Source
 from vision_batch.enrichment.query import bound
 from vision_batch.enrichment.rows import AskedRow, asked_rows, needed_columns
 from vision_batch.enrichment.source import Item, list_items
@@ -48,7 +49,9 @@ class Listing:
         self.skipped: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Item]:
+        empty: list[str] = []
         for partition in (*self._asked, *self._others):
+            before = self.listed
             try:
                 for item in items_of(self._resources, partition):
                     self.listed += 1
@@ -58,6 +61,20 @@ class Listing:
                     raise
                 log.warning("%s is left out, its list is wrong: %s", partition, error)
                 self.skipped[partition] = str(error)
+            if partition in self._asked and self.listed == before:
+                empty.append(partition)
+        if empty:
+            _tell_empty(self._resources.declaration.source, empty)
+
+
+def _tell_empty(source: Source, partitions: Sequence[str]) -> None:
+    """Say where no image was found: a mistake in a folder's name looks like a day without images."""
+    if source.uri is not None:
+        place = f"at {source.prefix(partitions[0])} for names with the ending {', '.join(source.extensions)}"
+    else:
+        place = f"in the {'manifest' if source.manifest else 'query'}"
+    days = partitions[0] if len(partitions) == 1 else f"{len(partitions)} partitions, such as {partitions[0]}"
+    log.warning("There are no images of %s: looked %s", days, place)
 
 
 def items_of(resources: Resources, partition: str) -> Iterator[Item]:

@@ -66,10 +66,10 @@ def job(client, dataset_id):
 
 
 @pytest.fixture
-def endless(running, validating):
+def endless(running, request):
     """A validation that does not end, as time stands still."""
     running.freeze()
-    return validating
+    return request.getfixturevalue("validating")
 
 
 def trigger(**given):

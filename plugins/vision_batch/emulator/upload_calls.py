@@ -44,7 +44,8 @@ class UploadCalls:
         least = self._studio.settings.quotas["least_part_bytes"]
         if not 1 <= parts <= _MOST_PARTS or size > _LARGEST_PART or (parts > 1 and size < least):
             raise RefusalError(
-                grpc.StatusCode.INVALID_ARGUMENT, f"{parts} parts: each must have {least} bytes to 5 GB, 10000 at most"
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"{parts} parts: each must have {least / 10**6:g} MB to 5 GB, 10000 at most",
             )
         multipart = Multipart(upload_id=secrets.token_hex(16), size_bytes=request.size_bytes, parts=parts)
         self._studio.save(dataset.model_copy(update={"reserved_bytes": request.size_bytes, "multipart": multipart}))

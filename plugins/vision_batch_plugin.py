@@ -2,8 +2,11 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
+from vision_batch.triggers import kills
+
 
 class VisionBatchPlugin(AirflowPlugin):
-    """Show in ``airflow plugins`` that the package is there; operators are imported from it directly."""
+    """Let the API server note whose wait a person marks as failed; operators are imported from the package directly."""
 
     name = "vision_batch"
+    listeners = (kills,)

@@ -177,7 +177,7 @@ def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = 
                 tidied = VisionBatchJanitorOperator(task_id=declaration.name, declaration=declaration).output
                 if declaration.pack.min_tokens or declaration.repair.deadline is not None:
                     VisionBatchFlushOperator(
-                        task_id=f"{declaration.name}-flush", enrichment=declaration.name, tidied=tidied
+                        task_id=f"{declaration.name}_flush", enrichment=declaration.name, tidied=tidied
                     )
         VisionBatchRemovedOperator(
             task_id=REMOVED,

@@ -96,3 +96,15 @@ def test_a_connection_that_does_not_work_hides_nothing_of_the_others(prepared):
     assert [removed.shards for removed in found.removed] == [(key,)]
     [problem] = found.problems
     assert "'wrong' is not there" in problem
+
+
+@pytest.mark.parametrize("body", ['{"hello": 1}', '{"shards": {', "[]"])
+def test_a_file_that_cannot_be_read_hides_nothing_of_the_others(prepared, body):
+    enrichment, key = prepared
+    foreign = enrichment.folder / "work" / "foreign" / "open.json"
+    foreign.parent.mkdir()
+    foreign.write_text(body)
+    found = report(enrichment)
+    assert [removed.shards for removed in found.removed] == [(key,)]
+    [problem, *_] = found.problems
+    assert "work/foreign/open.json cannot be read: " in problem

@@ -147,7 +147,7 @@ def tidied(packed, eventually):
     def run(run_id: str) -> tuple[str, str]:
         packed.api.trigger(JANITOR, run_id=run_id)
         assert eventually(lambda: packed.api.run(JANITOR, run_id).state in OVER, seconds=120)
-        [flush] = [task for task in packed.api.tasks(JANITOR, run_id) if task.task_id == f"{ASKS}-flush"]
+        [flush] = [task for task in packed.api.tasks(JANITOR, run_id) if task.task_id == f"{ASKS}_flush"]
         return flush.state, packed.api.log(JANITOR, run_id, flush)
 
     return run

@@ -142,6 +142,13 @@ def test_the_janitor_has_a_task_for_what_removed_enrichments_left(include):
     assert not task.upstream_task_ids
 
 
+def test_no_enrichments_name_takes_the_janitor_away(include):
+    for name in ("abc", "abc-flush", "removed"):
+        declare(include, name, **{"limits:": "pack: {min_tokens: 200000}\n\nlimits:"})
+    tasks = build_janitor_dag(include, environ={}).task_ids
+    assert {"abc", "abc_flush", "abc-flush", "abc-flush_flush", "removed", "removed_flush", REMOVED} <= {*tasks}
+
+
 def test_nothing_counts_as_removed_while_a_declaration_does_not_say_its_name(include):
     (include / "enrichments" / "odd.yaml").write_text("name: [")
     task = build_janitor_dag(include, environ={}).get_task(REMOVED)

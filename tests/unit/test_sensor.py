@@ -1,17 +1,14 @@
 import json
 import time
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferred
+from airflow.sdk.exceptions import TaskDeferred
 
 from vision_batch.errors import JobDeadError, RetryableError
 from vision_batch.sensors.job import VisionBatchSensor
 from vision_batch.service.rows import request_line
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import ServiceConfig
-from vision_batch.triggers.kills import NOTE, Deferral
 
 MODEL = "gpt://b1gtests/gemma-3-12b-it/latest"
 
@@ -50,7 +47,7 @@ def test_it_waits_in_the_triggerer_by_default_and_knows_the_jobs_page(monkeypatc
     waiting = sensor(job_id="fbi1", poke_interval=7, timeout=100)
     before = time.time()
     with pytest.raises(TaskDeferred) as deferred:
-        waiting.execute(context())
+        waiting.execute({})
     after = time.time()
     _, given = deferred.value.trigger.serialize()
     assert (given["subject"], given["remote_id"], given["poll_interval_seconds"]) == ("job", "fbi1", 7)
@@ -63,36 +60,6 @@ def test_it_waits_in_the_triggerer_by_default_and_knows_the_jobs_page(monkeypatc
     assert page_shown(done) == ""
     done.ended({}, {"outcome": "ended", "status": "COMPLETED", "message": ""}, job_page=page)
     assert page_shown(done) == page
-
-
-def context():
-    pushed = {}
-    ti = SimpleNamespace(try_number=2, max_tries=5, pushed=pushed, xcom_push=pushed.__setitem__)
-    return {"ti": ti, "dag_run": SimpleNamespace(clear_number=3)}
-
-
-@pytest.mark.parametrize(
-    ("event", "error"),
-    [
-        ({"outcome": "ended", "status": "COMPLETED", "message": ""}, None),
-        ({"outcome": "ended", "status": "FAILED", "message": ""}, JobDeadError),
-        ({"outcome": "timeout", "message": "IN_PROGRESS"}, RetryableError),
-        (None, TaskDeferralError),
-    ],
-)
-def test_it_leaves_a_note_exactly_as_long_as_it_is_deferred(monkeypatch, event, error):
-    extra = json.dumps({"conn_type": "ai_studio", "password": "key", "extra": {"folder_id": "b1gtests"}})
-    monkeypatch.setenv("AIRFLOW_CONN_VL", extra)
-    waiting, given = sensor(job_id="fbi1"), context()
-    with pytest.raises(TaskDeferred) as deferred:
-        waiting.execute(given)
-    note = Deferral.read(given["ti"].pushed[NOTE])
-    assert (note.job_id, note.try_number, note.max_tries, note.clear_number) == ("fbi1", 2, 5, 3)
-    assert note.deadline == deferred.value.trigger.deadline
-    resumed = (deferred.value.method_name, {"event": event}) if event else ("__fail__", {"error": "the trigger broke"})
-    with pytest.raises(error) if error else nullcontext():
-        waiting.resume_execution(*resumed, given)
-    assert given["ti"].pushed[NOTE] is None
 
 
 def page_shown(task) -> str:

@@ -186,15 +186,15 @@ async def test_a_wait_that_ends_without_the_task_being_failed_keeps_the_paid_job
 
 @pytest.fixture
 def failed(monkeypatch):
-    """Give a trigger whose task a person has marked as failed."""
+    """Give a trigger whose wait a person has marked as failed; ``states`` says otherwise, the last of them for good."""
 
-    def make(job):
-        made = trigger(subject="job", remote_id=job)
+    def make(job, states=("failed",), **given):
+        made, coming = trigger(subject="job", remote_id=job, **given), list(states)
 
         async def state():
-            return "failed"
+            return coming.pop(0) if len(coming) > 1 else coming[0]
 
-        monkeypatch.setattr(made, "_own_task_state", state)
+        monkeypatch.setattr(made, "_state_of_wait", state)
         return made
 
     return make
@@ -227,17 +227,42 @@ async def test_a_job_that_refuses_to_be_cancelled_is_asked_again_for_longer_than
     assert running.refused()[0]["code"] == "FAILED_PRECONDITION"
 
 
-async def test_a_trigger_that_shall_cancel_asks_until_the_job_is_over(running, client, dataset_id):
+async def test_a_wait_that_is_cleared_again_is_cancelled_no_more(running, client, dataset_id, failed):
     running.scenario("cancel_refused_before_in_progress", times=None)
     with running.holding("CREATED"):
         job = client.submit(MODEL, dataset_id).job_id
-        waiting = asyncio.create_task(event_of(trigger(subject="job", remote_id=job, cancel=True)))
+        await asyncio.wait_for(failed(job, ("failed", "failed", None, "scheduled")).on_kill(), 60)
+        assert len(running.refused()) == 1, "asked once; not where the state was not known"
+    assert not client.describe_job(job).status.is_terminal
+
+
+async def test_who_only_cleans_up_after_a_wait_cancels_nothing_when_killed(job, client, failed):
+    await failed(job, waited_for_by="shard.wait").on_kill()
+    while not (found := client.describe_job(job)).status.is_terminal:
+        await asyncio.sleep(0.05)
+    assert found.status.name == "COMPLETED"
+
+
+async def test_a_trigger_that_shall_cancel_asks_until_the_job_is_over(running, client, dataset_id, failed):
+    running.scenario("cancel_refused_before_in_progress", times=None)
+    with running.holding("CREATED"):
+        job = client.submit(MODEL, dataset_id).job_id
+        waiting = asyncio.create_task(event_of(failed(job, waited_for_by="shard.wait", cancel=True)))
         while not running.refused():
             await asyncio.sleep(0.05)
         assert not waiting.done()
         running.clear("cancel_refused_before_in_progress")
         assert (await asyncio.wait_for(waiting, 60))["status"] == "CANCELED"
     assert running.refused()[0]["code"] == "FAILED_PRECONDITION"
+
+
+async def test_a_trigger_that_shall_cancel_ends_when_the_wait_goes_on(running, client, dataset_id, failed):
+    with running.holding("CREATED"):
+        job = client.submit(MODEL, dataset_id).job_id
+        given = failed(job, (None, "scheduled"), waited_for_by="shard.wait", cancel=True)
+        told = {"outcome": "timeout", "message": "the wait is scheduled again"}
+        assert await asyncio.wait_for(event_of(given), 60) == told
+    assert not client.describe_job(job).status.is_terminal
 
 
 def test_what_is_serialized_holds_ids_and_times_only():
@@ -251,8 +276,9 @@ def test_what_is_serialized_holds_ids_and_times_only():
         "needed": {},
         "poll_interval_seconds": 0.05,
         "deadline": 5.0,
-        "cancel": False,
     }
+    cleaning = trigger(subject="job", waited_for_by="shard.wait", cancel=True).serialize()[1]
+    assert (cleaning["waited_for_by"], cleaning["cancel"]) == ("shard.wait", True)
 
 
 PIXEL = (

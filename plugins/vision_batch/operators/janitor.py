@@ -49,7 +49,7 @@ class VisionBatchRemovedOperator(BaseOperator):
         nameless: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**{"doc_md": task_page(type(self)), **kwargs})
+        super().__init__(**{"retries": 2, "doc_md": task_page(type(self)), **kwargs})
         self.nameless = tuple(nameless)
         self.declarations = tuple(declarations)
         self.declared = frozenset(declared)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CANCEL_WAIT_SECONDS = 300.0
 CANCEL_POLL_SECONDS = 5.0
 
+#: How long, if it is cancelled from here: until a job has begun, the service may refuse to.
+KILL_WAIT_SECONDS = 24 * 3600.0
+
 
 class ShardOperator(EnrichmentOperator):
     """Carry out one step of one shard.
@@ -125,8 +128,8 @@ class VisionBatchCleanOperator(ShardOperator):
     """Delete the shard's remote datasets and close it, where nothing paid can be lost. Meant as a teardown.
 
     A job that is alive at this point was probably cancelled a moment ago, by a person who marked its wait as failed: it
-    is waited for, deferred and not for long. If a person did that without any doubt, it is cancelled here too: Airflow
-    may not have told the wait's trigger. Whatever stays open is taken up by a later run, or by the janitor.
+    is waited for, deferred and not for long. Where a person did that before a triggerer knew of the wait, it is
+    cancelled here. Whatever stays open is taken up by a later run, or by the janitor.
 
     :param wait: the id of the task that waits for the shard's job; without it no job is cancelled here.
     :return: whether the shard is closed.
@@ -142,18 +145,18 @@ class VisionBatchCleanOperator(ShardOperator):
 
         cleaned = clean(self.open_resources(context), self.shard)
         if cleaned.job_id is not None:
-            now = datetime.now(UTC).timestamp()
-            killed = self.wait is not None and was_killed(context, self.wait, job_id=cleaned.job_id, now=now)
+            killed = self.wait is not None and was_killed(context, self.wait)
             if killed:
                 self.log.info("A person marked %s as failed: job %s is cancelled.", self.wait, cleaned.job_id)
+            wait_seconds = KILL_WAIT_SECONDS if killed else CANCEL_WAIT_SECONDS
             self.defer(
                 trigger=VisionBatchTrigger(
                     conn_id=self.declaration.connection,
                     subject="job",
                     remote_id=cleaned.job_id,
                     poll_interval_seconds=min(CANCEL_POLL_SECONDS, self.declaration.limits.poll_interval_seconds),
-                    # Until a job has begun, the service may refuse to cancel it.
-                    deadline=None if killed else now + CANCEL_WAIT_SECONDS,
+                    deadline=datetime.now(UTC).timestamp() + wait_seconds,
+                    waited_for_by=self.wait or self.task_id,
                     cancel=killed,
                 ),
                 method_name="waited",

@@ -15,7 +15,6 @@ from vision_batch.links import JobLink, page_of_job
 from vision_batch.operators.base import task_page
 from vision_batch.operators.retry import RetryByErrorType
 from vision_batch.triggers.job import VisionBatchTrigger
-from vision_batch.triggers.kills import leave_note, take_note_back
 
 #: Batch jobs may take days; waiting costs nothing.
 DEFAULT_TIMEOUT_SECONDS = 7 * 24 * 3600.0
@@ -63,15 +62,13 @@ class VisionBatchSensor(BaseSensorOperator):
             return None
         self.job_page = page_of_job(AIStudioHook(self.conn_id).config(), str(self.job_id))
         if self.deferrable:
-            deadline = datetime.now(UTC).timestamp() + self.timeout
-            leave_note(context, str(self.job_id), deadline)
             self.defer(
                 trigger=VisionBatchTrigger(
                     conn_id=self.conn_id,
                     subject="job",
                     remote_id=self.job_id,
                     poll_interval_seconds=self.poke_interval,
-                    deadline=deadline,
+                    deadline=datetime.now(UTC).timestamp() + self.timeout,
                 ),
                 method_name="ended",
                 kwargs={"job_page": self.job_page},
@@ -87,11 +84,6 @@ class VisionBatchSensor(BaseSensorOperator):
         if job.status.is_terminal:
             self._check(str(job.status), job.error or "")
         return PokeReturnValue(is_done=job.status.is_terminal, xcom_value=self.job_id)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the deferral, whatever has ended it: before all else it is over for whoever cleans up."""
-        take_note_back(context)
-        return super().resume_execution(next_method, next_kwargs, context)
 
     def ended(self, context: Context, event: dict[str, Any], job_page: str = "") -> str:
         """Go on when the trigger has seen the job end, or has given up."""

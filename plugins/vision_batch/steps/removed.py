@@ -39,11 +39,11 @@ class Removed:
         shards = f"open shards with {self.items} images: {', '.join(self.shards)}" if self.shards else ""
         datasets = f"datasets on the service: {', '.join(self.datasets)}" if self.datasets else ""
         return (
-            f"Enrichment {self.enrichment!r} is not declared any more and has left "
+            f"Enrichment {self.enrichment!r} is not declared here any more and has left "
             f"{'; and '.join(filter(None, (shards, datasets)))}. Nothing is done about that. Restore its declaration "
             "under this name: its next runs and its janitor bring all of it to an end, and nothing is paid twice. If "
-            "nobody wants the answers, cancel its jobs and delete its datasets in the console, and delete its folder "
-            f"{self.folder}"
+            "nobody wants the answers, and no other Airflow that shares the work folder declares it, cancel its jobs "
+            f"and delete its datasets in the console, and delete its folder {self.folder}"
         )
 
 
@@ -51,7 +51,7 @@ class Removed:
 class Report:
     """Tell what is left of removed enrichments.
 
-    :param problems: work folders and connections that could not be looked at, and why.
+    :param problems: files, work folders and connections that could not be looked at, and why.
     """
 
     removed: tuple[Removed, ...]
@@ -78,7 +78,7 @@ def report_removed(
     for declaration in _different(declarations):
         try:
             place = open_resources(declaration)
-            shards |= {found.folder: found for found in _with_open_shards(place.work(), declared)}
+            shards |= {found.folder: found for found in _with_open_shards(place.work(), declared, problems)}
             for folder, dataset_id in _left_on_service(place, declared):
                 datasets[folder].add(dataset_id)
         except VisionBatchError as error:  # what the others show is told nevertheless
@@ -91,7 +91,7 @@ def report_removed(
             Removed(left.enrichment, folder, left.shards, left.items, tuple(sorted(datasets.get(folder, ()))))
         )
         log.warning("%s.", removed[-1])
-    if not removed:
+    if not removed and not problems:
         log.info("Nothing is left of removed enrichments.")
     return Report(tuple(removed), tuple(problems))
 
@@ -100,11 +100,17 @@ def _different(declarations: Sequence[Declaration]) -> list[Declaration]:
     return list({(each.work_folder.rstrip("/"), each.connection): each for each in declarations}.values())
 
 
-def _with_open_shards(work: WorkFolder, declared: Collection[str]) -> Iterator[Removed]:
+def _with_open_shards(work: WorkFolder, declared: Collection[str], problems: list[str]) -> Iterator[Removed]:
     for neighbour in work.neighbours():
         if neighbour.enrichment in declared or not _ENRICHMENT.fullmatch(neighbour.enrichment):
             continue
-        if entries := neighbour.open_shards():
+        try:
+            entries = neighbour.open_shards()
+        except (VisionBatchError, KeyError, TypeError, ValueError) as error:  # a file of somebody else's, or a torn one
+            problems.append(f"{neighbour.folder}/open.json cannot be read: {type(error).__name__}: {error}")
+            log.warning("%s.", problems[-1])
+            continue
+        if entries:
             items = sum(sum(entry.partitions.values()) for entry in entries.values())
             yield Removed(neighbour.enrichment, neighbour.folder, tuple(sorted(entries)), items)
 

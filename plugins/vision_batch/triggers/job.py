@@ -56,7 +56,9 @@ class VisionBatchTrigger(BaseTrigger):
     :param needed: what ``room`` means, as :class:`~vision_batch.service.quota.Needed` has it; numbers only.
     :param poll_interval_seconds: time between two looks; default 30.
     :param deadline: when to stop waiting, in seconds since the epoch; ``None`` for never.
-    :param cancel: ask for the job's cancellation at each look.
+    :param waited_for_by: the id of the task that waits for the job, if another one watches it, to clean up after that:
+        its own kill is no wish to cancel.
+    :param cancel: ask for the job's cancellation at each look, for as long as the task that waits for it is failed.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class VisionBatchTrigger(BaseTrigger):
         needed: Mapping[str, float] | None = None,
         poll_interval_seconds: float = 30.0,
         deadline: float | None = None,
+        waited_for_by: str = "",
         cancel: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
@@ -79,12 +82,18 @@ class VisionBatchTrigger(BaseTrigger):
         self.needed = dict(needed or {})
         self.poll_interval_seconds = poll_interval_seconds
         self.deadline = deadline
+        self.waited_for_by = waited_for_by
         self.cancel = cancel
         self._rows: int | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return ids and times only: no credential, no payload."""
+        """Return ids and times only: no credential, no payload.
+
+        What only the cleaning needs is left out elsewhere: a triggerer of the version before knows nothing of it.
+        """
+        cleaning = {"waited_for_by": self.waited_for_by, "cancel": self.cancel}
         return "vision_batch.triggers.job.VisionBatchTrigger", {
+            **(cleaning if self.waited_for_by else {}),
             "conn_id": self.conn_id,
             "subject": self.subject,
             "remote_id": self.remote_id,
@@ -92,7 +101,6 @@ class VisionBatchTrigger(BaseTrigger):
             "needed": self.needed,
             "poll_interval_seconds": self.poll_interval_seconds,
             "deadline": self.deadline,
-            "cancel": self.cancel,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -107,7 +115,7 @@ class VisionBatchTrigger(BaseTrigger):
             try:
                 event, change, progress = await self._look(client)
                 if event is None and self.cancel:
-                    await self._ask_to_cancel(client)
+                    event = await self._cancel_for_a_person(client)
             except RetryableError as error:
                 progress = f"the service could not be asked, trying again: {error}"
                 event, change = None, progress
@@ -162,7 +170,7 @@ class VisionBatchTrigger(BaseTrigger):
         Airflow calls this also when a trigger moves to another triggerer, on a clear, and when a DAG run times
         out. The task instance's own state tells them apart; one that cannot be read keeps the paid job.
         """
-        if self.subject != "job" or await self._own_task_state() != "failed":
+        if self.subject != "job" or self.waited_for_by or await self._state_of_wait() != "failed":
             self.log.info("The wait for %s %s ends here; the job goes on.", self.subject, self.remote_id)
             return
         # Airflow gives this method ``[triggerer] on_kill_timeout`` seconds; a job that waits to be started may refuse
@@ -173,12 +181,21 @@ class VisionBatchTrigger(BaseTrigger):
         await asyncio.shield(cancelling)
 
     async def _cancel_until_over(self) -> None:
-        """Ask for the cancellation until the job has ended."""
+        """Ask for the cancellation until the job has ended, or the person has changed their mind."""
         async with await self._client() as client:
             while not await self._is_over(client):
-                await self._ask_to_cancel(client)
+                if await self._cancel_for_a_person(client) is not None:
+                    self.log.info("The wait for job %s was cleared: it is cancelled no more.", self.remote_id)
+                    return
                 await asyncio.sleep(min(CANCEL_POLL_SECONDS, self.poll_interval_seconds))
         self.log.info("Job %s has ended, as a person wished.", self.remote_id)
+
+    async def _cancel_for_a_person(self, client: AIStudioClient) -> dict[str, Any] | None:
+        """Ask for the cancellation if the wait is still failed, end if it is not; do neither if that is not known."""
+        state = await self._state_of_wait()
+        if state == "failed":
+            await self._ask_to_cancel(client)
+        return None if state in ("failed", None) else {"outcome": "timeout", "message": f"the wait is {state} again"}
 
     async def _is_over(self, client: AIStudioClient) -> bool:
         """Tell whether the job has ended; not knowing is not."""
@@ -197,14 +214,15 @@ class VisionBatchTrigger(BaseTrigger):
         except (NotFoundError, RequestRefusedError, RetryableError) as error:
             self.log.warning("Job %s is not cancelled yet: %s", self.remote_id, error)
 
-    async def _own_task_state(self) -> str | None:
-        """Read this task instance's state; ``None`` if it cannot be read."""
+    async def _state_of_wait(self) -> str | None:
+        """Read the state of the task that waits for the job; ``None`` if it cannot be read."""
         from asgiref.sync import sync_to_async  # noqa: PLC0415 - triggerer only
 
         ti = self.task_instance
         if ti is None:
             return None
-        return await sync_to_async(task_state)(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+        task_id = self.waited_for_by or ti.task_id
+        return await sync_to_async(task_state)(ti.dag_id, task_id, ti.run_id, ti.map_index)
 
     async def _client(self) -> AIStudioClient:
         """Open a client as the connection says."""

@@ -1,79 +1,66 @@
-"""Tell a wait that a person has marked as failed from one that failed by itself.
+"""Know that a person has killed a wait, from what nobody else does: marking it as failed in the UI or through the API.
 
 Airflow tells a trigger that its task was marked as failed, unless no triggerer has picked the trigger up: then nobody
-is told. The wait therefore leaves a note while it is deferred, for the task that cleans up after it. A failure, ours or
-Airflow's, that ends a deferred wait with tries left leads to ``up_for_retry``: ``failed`` is a person's doing then.
+is told. The state ``failed`` alone proves nothing, as Airflow sets it with tries left, too: where a deferral could not
+be stored, where no process could be started (3.3, ``execution_api/routes/task_instances.py`` and
+``scheduler_job_runner.py``). A mark is told to the listeners of the API server, and only a mark has no previous state
+(``core_api/services/public/task_instances.py``): the listener here notes it at the wait, for the task that cleans up.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from airflow.listeners import hookimpl
 from airflow.sdk.definitions.context import Context
 
 log = logging.getLogger(__name__)
 
-#: The XCom that holds the note of a deferred wait. Airflow deletes a task's XComs when a try begins, but not when it
-#: goes on after a deferral (3.3, ``execution_api/routes/task_instances.py``, ``ti_run``).
-NOTE = "deferred"
+#: The XCom that holds the note: how often tasks of the DAG run had been cleared then. The next try deletes it.
+NOTE = "marked_as_failed"
+
+#: The sensor's name in Airflow's database.
+SENSOR = "VisionBatchSensor"
 
 
-@dataclass(frozen=True)
-class Deferral:
-    """Note that a wait is deferred.
+@hookimpl
+def on_task_instance_failed(previous_state: Any, task_instance: Any) -> None:
+    """Note in the same transaction that a person has marked a wait as failed."""
+    if previous_state is not None or getattr(task_instance, "operator", None) != SENSOR:
+        return
+    from airflow.models.xcom import XComModel  # noqa: PLC0415 - the API server has a database, workers have none
+    from sqlalchemy.orm import object_session  # noqa: PLC0415 - the same
 
-    :param clear_number: how often tasks of the DAG run had been cleared.
-    :param deadline: when the wait gives up by itself, in seconds since the epoch.
-    """
-
-    job_id: str
-    try_number: int
-    max_tries: int
-    clear_number: int
-    deadline: float
-
-    @classmethod
-    def read(cls, note: object) -> Deferral | None:
-        """Return what a note says; ``None`` for none, or for one of another version."""
-        if not isinstance(note, dict) or {each.name for each in fields(cls)} != note.keys():
-            return None
-        return cls(**note)
-
-
-def leave_note(context: Context, job_id: str, deadline: float) -> None:
-    """Note that this try of a wait is deferred from now on."""
-    ti = context["ti"]
-    note = Deferral(job_id, ti.try_number, ti.max_tries, context["dag_run"].clear_number or 0, deadline)
-    ti.xcom_push(NOTE, asdict(note))
+    session = object_session(task_instance)
+    if session is None:
+        log.warning("%s was marked as failed: that could not be noted, there is no session.", task_instance)
+        return
+    try:
+        with session.begin_nested():
+            XComModel.set(
+                key=NOTE,
+                value=task_instance.dag_run.clear_number or 0,
+                dag_id=task_instance.dag_id,
+                run_id=task_instance.run_id,
+                task_id=task_instance.task_id,
+                map_index=task_instance.map_index,
+                session=session,
+            )
+    except Exception as error:  # noqa: BLE001 - whatever it is, the person's mark has to stand
+        log.warning("%s was marked as failed: that could not be noted (%s).", task_instance, type(error).__name__)
 
 
-def take_note_back(context: Context) -> None:
-    """Note that the wait is not deferred any more."""
-    context["ti"].xcom_push(NOTE, None)
-
-
-def is_killed(state: str | None, deferral: Deferral | None, *, job_id: str, clear_number: int, now: float) -> bool:
-    """Tell whether, without any doubt, a person has marked a deferred wait as failed.
-
-    The last try may have failed by itself; what was cleared meanwhile, before its next try began; what is past its
-    deadline, before it took its note back.
+def is_killed(state: str | None, note: object, *, clear_number: int) -> bool:
+    """Tell whether a person has marked a wait as failed, and nobody has cleared anything since.
 
     :param state: the wait's, ``None`` if it cannot be read.
-    :param deferral: what it has noted, if anything.
+    :param note: what the listener has noted, if anything.
     """
-    return (
-        state == "failed"
-        and deferral is not None
-        and deferral.job_id == job_id
-        and 0 < deferral.try_number <= deferral.max_tries
-        and deferral.clear_number == clear_number
-        and now < deferral.deadline
-    )
+    return state == "failed" and note is not None and note == clear_number
 
 
-def was_killed(context: Context, task_id: str, *, job_id: str, now: float) -> bool:
+def was_killed(context: Context, task_id: str) -> bool:
     """Tell whether a person has marked a wait of this map index as failed; what cannot be read is no reason."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
@@ -82,8 +69,8 @@ def was_killed(context: Context, task_id: str, *, job_id: str, now: float) -> bo
     except Exception as error:  # noqa: BLE001 - whatever it is: an unreadable note keeps the paid job
         log.warning("The note of the wait could not be read (%s): the job goes on.", type(error).__name__)
         return False
-    state, clear_number = task_state(ti.dag_id, task_id, ti.run_id, map_index), context["dag_run"].clear_number or 0
-    return is_killed(state, Deferral.read(note), job_id=job_id, clear_number=clear_number, now=now)
+    state = task_state(ti.dag_id, task_id, ti.run_id, map_index)
+    return is_killed(state, note, clear_number=context["dag_run"].clear_number or 0)
 
 
 def task_state(dag_id: str, task_id: str, run_id: str, map_index: int | None) -> str | None:

@@ -45,6 +45,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any) -> None:
                 run_id=task_instance.run_id,
                 task_id=task_instance.task_id,
                 map_index=task_instance.map_index,
+                serialize=False,  # a number is JSON as it is; otherwise a text would be stored
                 session=session,
             )
     except Exception as error:  # noqa: BLE001 - whatever it is, the person's mark has to stand

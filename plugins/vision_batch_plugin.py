@@ -1,12 +1,5 @@
-"""Register the package with Airflow."""
+"""Let Airflow find the plugin in its plugins folder, where the package is not installed."""
 
-from airflow.plugins_manager import AirflowPlugin
+from vision_batch.plugin import VisionBatchPlugin
 
-from vision_batch.triggers import kills
-
-
-class VisionBatchPlugin(AirflowPlugin):
-    """Let the API server note whose wait a person marks as failed; operators are imported from the package directly."""
-
-    name = "vision_batch"
-    listeners = (kills,)
+__all__ = ["VisionBatchPlugin"]

@@ -9,4 +9,4 @@ class VisionBatchPlugin(AirflowPlugin):
     """Let the API server note whose wait a person marks as failed; operators are imported from the package directly."""
 
     name = "vision_batch"
-    listeners = (kills,)
+    listeners = [kills]  # noqa: RUF012 - as Airflow declares it

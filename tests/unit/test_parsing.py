@@ -161,6 +161,64 @@ def test_what_is_not_certain_is_invalid(text, reason):
         kind_of(text)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "На фото мебель, например стул.\n",
+        "furniture, for example a chair.\n```json\n",
+        "Это мебель, например, стул или стол\n\n",
+        "Вот ответ в формате, как в примере:\n",
+        "Вот ответ в формате, как в примере: ",
+        "JSON по заданному шаблону:\n",
+        "Согласно вашему шаблону:\n",
+        "As in the example:\n",
+        "Here is the filled-in template:\n",
+        "Here is the completed template.\n",
+        "Заполненный шаблон:\n",
+        "На снимке образец ткани.\n",
+        "На фото виден шаблон для резки.\n",
+        "The image shows an example of art deco.\n",
+    ],
+)
+def test_words_for_an_example_that_are_not_about_the_object_are_passed_over(words):
+    assert kind_of(words + '{"kind": "photo"}') == "photo"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Например:\n",
+        "К примеру:\n",
+        "Для примера: ",
+        "For example:\n```json\n",
+        "Example output:\n",
+        "**Пример**\n\n",
+        "Например, ответ может быть таким.\n",
+        "For example, the output could look like this.\n",
+        "Поля заполняются, например, так.\n",
+        "Вид не важен, например чертёж: ",
+        "Вот пример. Данные в нём вымышлены.\n",
+        "Here is a sample response. Replace the values with your own.\n",
+        "На изображении ничего не видно, поэтому приведу пример.\n",
+        "На изображении ничего не видно, отвечу, например, наугад.\n",
+        "На фото образец ответа.\n",
+        "The image shows an example of the output.\n",
+        "Here is an example of the filled-in template:\n",
+        "Here is how an answer would look, following the template:\n",
+        "Вот как выглядел бы ответ по шаблону:\n",
+        "Here is the completed template with made-up values:\n",
+        "Вот шаблон:\n",
+        "A filled-in template:\n",
+        "Отвечу, как в следующем примере:\n",
+        "The answer is written as in the following example:\n",
+        "As in this example:\n",
+    ],
+)
+def test_an_object_that_is_called_an_example_is_invalid(words):
+    with pytest.raises(ValueError, match="is called an example"):
+        kind_of(words + '{"kind": "photo"}')
+
+
 TEXTS = {"type": "string"}
 WHOLE = {"type": "integer", "minimum": -10, "maximum": 1234567}
 REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}

@@ -9,6 +9,33 @@ _EXAMPLE = re.compile(
     r"|sample (?:json|output|response|answer|format))\b",
     re.IGNORECASE,
 )
+_CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
+# The object was made after an example, and is none.
+_AFTER_EXAMPLE = re.compile(
+    r"\b(?:(?:как в|по|согласно|следуя) (?:(?:ваш|заданн|указанн|предложенн|запрошенн)\w+ )?(?:пример|шаблон)[еу]"
+    r"|заполненный (?:ваш )?шаблон"
+    r"|(?:as in|as per|per|following|according to) (?:the|your) (?:(?:given|provided|requested) )?(?:example|template)"
+    r"|the (?:filled|completed)(?:[ -](?:in|out))? template)\b",
+    re.IGNORECASE,
+)
+# What the picture shows is one, or the clause names one of several things.
+_EXAMPLE_OF_THING = re.compile(
+    r"(?:на (?:\w+ )?(?:фото|снимке|изображении|картинке)(?: (?:—|-|вид(?:ен|на|но)|показан\w?|изображ[её]н\w?))?"
+    r" (?:пример|образец|шаблон)"
+    r"|the (?:image|picture|photo) (?:shows|depicts) (?:an?|the) (?:\w+ )?(?:example|template)"
+    r"|\w[^,:]*, (?:например|for example),?)(?: [\w-]+){1,4}[.!;]?",
+    re.IGNORECASE,
+)
+_UNREAL = re.compile(
+    r"\b(?:would|could|might|should|made[ -]up|fictional|placeholder|invented|random|dummy|guess|only"
+    r"|бы\b|мо[гж]|выгляд|долж|вымышлен|выдуман|произвольн|условн|наугад|заглушк|только|лишь)",
+    re.IGNORECASE,
+)
+_ABOUT_OBJECT = re.compile(
+    r"\b(?:json|output|response|answer|reply|result|format|structure|schema|value|like|these|this|following|purpose|illustrat"
+    r"|ответ|вывод|результат|формат|структур|схем|значени|так|следующ|иллюстр|предполож)",
+    re.IGNORECASE,
+)
 _NO_PICTURE = re.compile(
     r"(?:изображение|фото|фотография|картинка) (?:отсутствует|не (?:прилож|прикреп|загру|предостав|отобра)\w+)"
     r"|не (?:вижу|прилож\w+|прикреп\w+|загру\w+|предостав\w+) (?:(?:само|никакого|ваше) )?(?:изображени|фото|картинк)"
@@ -35,8 +62,20 @@ def doubts(comment: str) -> bool:
 
 
 def calls_it_example(words: str) -> bool:
-    """Tell whether the words shortly before an object call it an example."""
-    return _EXAMPLE.search(words) is not None
+    """Tell whether the words shortly before an object call it an example, in any of their clauses."""
+    clauses = _CLAUSE.split(words)
+    ended = [*clauses[:-1], clauses[-1] + ("" if clauses[-1].endswith((".", "!", ";")) else ":")]
+    return any(map(_calls_it_example, ended))
+
+
+def _calls_it_example(clause: str) -> bool:
+    if _EXAMPLE.search(clause) is None:
+        return False
+    if _UNREAL.search(clause):
+        return True
+    if _EXAMPLE_OF_THING.fullmatch(clause.strip()):
+        return _ABOUT_OBJECT.search(clause) is not None
+    return _EXAMPLE.search(_AFTER_EXAMPLE.sub(" ", clause)) is not None
 
 
 def has_no_picture(words: str) -> bool:

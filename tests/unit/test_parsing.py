@@ -219,6 +219,42 @@ def test_an_object_that_is_called_an_example_is_invalid(words):
         kind_of(words + '{"kind": "photo"}')
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I cannot see the image clearly in the corner, but:",
+        "I can't view the picture in detail:",
+        "На упаковке изображение отсутствует.",
+        "На лицевой стороне коробки фото отсутствует.",
+        "There is no picture attached to the frame.",
+        "No image included on the label.",
+    ],
+)
+def test_what_is_not_told_of_the_whole_picture_is_passed_over(words):
+    assert kind_of(words + '\n{"kind": "photo"}') == "photo"
+    assert kind_of('{"kind": "photo"}\n' + words) == "photo"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "К сожалению, изображение отсутствует.",
+        "В вашем сообщении изображение отсутствует.",
+        "На самом деле изображение отсутствует.",
+        "На сервере фото отсутствует.",
+        "No picture attached to the message.",
+        "There is no image attached.",
+        "I cannot see the image, but:",
+        "I cannot view the image fully because it was not uploaded:",
+        "I can't see the picture clearly, please send it again.",
+        "На упаковке изображение отсутствует. Фото не загружено.",
+    ],
+)
+def test_words_of_a_model_that_has_no_picture_are_heard(words):
+    with pytest.raises(ValueError, match="has no picture"):
+        kind_of(words + '\n{"kind": "photo"}')
+
+
 TEXTS = {"type": "string"}
 WHOLE = {"type": "integer", "minimum": -10, "maximum": 1234567}
 REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}

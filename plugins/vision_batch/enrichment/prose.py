@@ -41,9 +41,19 @@ _NO_PICTURE = re.compile(
     r"|не (?:вижу|прилож\w+|прикреп\w+|загру\w+|предостав\w+) (?:(?:само|никакого|ваше) )?(?:изображени|фото|картинк)"
     r"|(?<!you )(?:can(?:not|['’]t)|do(?: not|n['’]t)|unable to) (?:see|view|access|open) (?:(?:the|an|any|your) )?"
     r"(?:image|picture|photo)"
+    r"(?! (?:clearly|in detail|well|fully)\b(?![^.!?\n]{0,120}(?:load|attach|provid|send|again|another)))"
     r"|no (?:image|picture|photo) (?:(?:was|is|has been) )?(?:provided|attached|uploaded|included)"
     r"|(?:image|picture|photo) (?:(?:was|is|has) not|(?:was|is|has)n['’]t) (?:been )?"
     r"(?:provided|attached|uploaded|included|loaded)",
+    re.IGNORECASE,
+)
+# What is seen in the picture has no picture on it.
+_THING_WITHOUT_PICTURE = re.compile(
+    r"\bна (?:\w+ )?(?:сторон[еа] )?"
+    r"(?:упаковк|этикетк|ценник|коробк|обложк|пачк|бутылк|банк|вывеск|наклейк|футболк|кружк)\w*"
+    r" (?:изображение|фото|фотография|картинка) отсутствует"
+    r"|\bno (?:image|picture|photo) (?:attached|included) (?:to|on|in) (?:the|this|its) (?:\w+ )?"
+    r"(?:frame|wall|label|box|board|packag(?:e|ing)|cover|bottle|tag|sign|sticker)\b",
     re.IGNORECASE,
 )
 
@@ -80,4 +90,4 @@ def _calls_it_example(clause: str) -> bool:
 
 def has_no_picture(words: str) -> bool:
     """Tell whether a model says that it was shown no picture."""
-    return _NO_PICTURE.search(words) is not None
+    return _NO_PICTURE.search(_THING_WITHOUT_PICTURE.sub(" ", words)) is not None

@@ -255,6 +255,81 @@ def test_words_of_a_model_that_has_no_picture_are_heard(words):
         kind_of(words + '\n{"kind": "photo"}')
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind":"photo","note":"x","Цена, руб":5}',
+        '{"kind":"photo","16:9":true}',
+        '{"kind":"photo","ratios":{"4:3":1,"16:9":2}}',
+        "{'kind':'photo','ratios':[{'4:3, wide':1}]}",
+    ],
+)
+def test_names_that_were_not_declared_may_hold_signs(text):
+    assert kind_of(f"```json\n{text}\n```") == "photo"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{“old_price: null, “price”: 5}",
+        "{“x: null, old price: 3”: 5, “price”: 5}",
+        "{'price': 5, 'x, old-price': 5}",
+        "{'price': 5, 'x\nold': 5}",
+        "{'price': 5, 'deep': {«x: 1, «y»: 2}}",
+        "{'price': 5, 'deep': {“x: 1, size: 3”: 2}}",
+    ],
+)
+def test_a_name_that_swallows_another_is_invalid(text):
+    part = {"size": {"type": "integer", "description": "d"}}
+    declared = {
+        "old_price": {"type": "integer"},
+        "price": {"type": "integer"},
+        "deep": {"type": "object", "fields": part},
+    }
+    assert "has no name of a field" in str(parse_answer(schema(**declared), text).error)
+
+
+MORE_KINDS = {
+    "kind": {"type": "enum", "values": ["photo", "drawing", "scan"], "description": "тип (какой?)"},
+    "sharp": {"type": "boolean", "description": "Is it sharp, or not"},
+}
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "photo or drawing or scan",
+        "photo, drawing, or scan",
+        "`photo` / `drawing` или `scan`",
+        "один из: photo, drawing или scan",
+        "true or false",
+        "тип (какой?)",
+        "kind: тип (какой?)",
+        "Is it sharp, or not",
+    ],
+)
+def test_comments_that_repeat_the_declaration_are_passed_over(comment):
+    for text in (f'{{"kind": "photo", // {comment}\n}}', f'{{"kind": "photo" /* {comment} */}}'):
+        parsed = parse_answer(schema(**MORE_KINDS), text)
+        assert parsed.fields == {"kind": "photo", "sharp": None}, parsed.error
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "photo or drawing",
+        "or scan",
+        "drawing or photo or scan",
+        "photo or drawing or scan?",
+        "or false",
+        "sharp or not",
+    ],
+)
+def test_comments_that_doubt_in_words_of_the_declaration_are_heard(comment):
+    for text in (f'{{"kind": "photo", // {comment}\n}}', f'{{"kind": "photo" /* {comment} */}}'):
+        assert "has a comment that leaves" in str(parse_answer(schema(**MORE_KINDS), text).error)
+
+
 TEXTS = {"type": "string"}
 WHOLE = {"type": "integer", "minimum": -10, "maximum": 1234567}
 REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}
@@ -444,6 +519,12 @@ def test_reasons_can_be_stored():
         '{"kind": "photo"} ' + "example " * 20_000 + '{"kind": "photo"}',
         '{"kind": ["photo", ' + "[\n1, " * 30_000,
         "cannot see " * 17_000,
+        "{'" + ":," * 99_000 + "': 1}",
+        "{'kind': 'photo'} " + "на " * 60_000,
+        "{'kind': 'photo'} " + "cannot see the image clearly " * 6_000,
+        "{ // or " + "photo, " * 28_000 + '\n"kind": "photo"}',
+        "{ // or\n" * 24_000,
+        "a, for example b " * 11_000 + '{"kind": "photo"}',
         '{"kind": ' + "1 " * 99_000 + "}",
     ],
 )

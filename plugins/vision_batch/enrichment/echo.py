@@ -17,6 +17,10 @@ _TYPES = TYPE_WORDS | frozenset(_MORE_WORDS.split())
 _TEXT_TYPES = frozenset({"string", "str", "text", "строка", "текст"})
 _NOTHING = frozenset({"null", "none"})
 _AROUND = " .:;*_`()[]{}"
+_COMMENT = re.compile(r"^(?://|#|/\*)|\*/$")
+_LISTED = re.compile(r"^(?:one of|одно из|один из|одна из)\b|\b(?:or|или)\b|[\"'“”«»`:,;/|()]", re.IGNORECASE)
+#: With two values, "a or b" is also what a model writes that cannot tell.
+_LISTED_VALUES = 3
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\.\.\.|…")
 
 
@@ -36,6 +40,22 @@ def repeats_declaration(field: PartField, found: str) -> bool:
     said = {part.strip(_AROUND) for part in text.split("|")}
     known = _TEXT_TYPES | {field.name, _plain(field.description).strip(_AROUND)}
     return bool(said & known) and said <= known | _NOTHING
+
+
+def says_declaration(fields: Sequence[PartField], comment: str) -> bool:
+    """Tell whether a comment says what a field is, or lists all that it may be, and nothing of its value."""
+    text = _plain(_COMMENT.sub(" ", comment)).strip(_AROUND)
+    return any(_is_said(field, text) or says_declaration(field.fields, comment) for field in fields)
+
+
+def _is_said(field: PartField, text: str) -> bool:
+    description = _plain(field.description).strip(_AROUND)
+    if text in {description, f"{field.name}: {description}"}:
+        return True
+    listed = _plain(_LISTED.sub(" ", text))
+    if field.kind == "boolean":
+        return listed == "true false"
+    return len(field.values) >= _LISTED_VALUES and listed == _plain(_LISTED.sub(" ", " ".join(field.values)))
 
 
 def _is_echo(field: PartField, found: Any) -> bool:

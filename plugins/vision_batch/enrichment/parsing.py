@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vision_batch.enrichment.answer import AnswerSchema, PartField
-from vision_batch.enrichment.echo import is_echo
+from vision_batch.enrichment.echo import is_echo, says_declaration
 from vision_batch.enrichment.loose_json import UnreadableError, read_object, unrepeated
 from vision_batch.enrichment.prose import calls_it_example, has_no_picture
 from vision_batch.enrichment.values import WrongValueError, keys_of, read_fields, spelling, storable
@@ -52,6 +52,30 @@ class _Uncertain(Exception):  # noqa: N818 - never leaves this module
     pass
 
 
+class _Declared:
+    """Know the declared fields where a text is not yet an object."""
+
+    def __init__(self, fields: Sequence[PartField]) -> None:
+        self._fields = fields
+        self._names = frozenset(map(spelling, _names(fields)))
+        spelled = "|".join(each.name.replace("_", "[ _.-]?") for each in sorted(fields, key=lambda each: each.name))
+        #: The key of a field, with its colon.
+        self.key = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
+
+    def names_one(self, key: str) -> bool:
+        spelled = spelling(key)
+        return any(name in spelled for name in self._names)
+
+    def is_said_by(self, comment: str) -> bool:
+        return says_declaration(self._fields, comment)
+
+
+def _names(fields: Sequence[PartField]) -> Iterator[str]:
+    for each in fields:
+        yield each.name
+        yield from _names(each.fields)
+
+
 def parse_answer(schema: AnswerSchema, text: str, language: str = "en") -> ParsedAnswer:
     """Find the one JSON object in a text and check it against the schema.
 
@@ -85,9 +109,9 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
         raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
     if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text) or _FOLDED_LIST.search(text)):
         raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
-    names, keys = {each.name for each in schema.fields}, keys_of(schema.fields)
+    declared, keys = _Declared(schema.fields), keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}
-    for found in _objects(text, names):
+    for found in _objects(text, declared):
         if found and not is_echo(schema.fields, found):
             told = {key: value for key, value in found.items() if spelling(key) in keys}
             different.setdefault(repr(sorted(told.items()) if told else found), told)
@@ -102,7 +126,7 @@ def _has_numbers(fields: Sequence[PartField]) -> bool:
     )
 
 
-def _objects(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+def _objects(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
     """Yield the outermost JSON objects of a text: all of it, as it should be, or what stands between other words."""
     whole = _decoded(text.strip(_BLANK))
     if isinstance(whole, str):  # encoded twice
@@ -110,7 +134,7 @@ def _objects(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
     if isinstance(whole, dict | list):
         yield from (each for each in (whole if isinstance(whole, list) else [whole]) if isinstance(each, dict))
     else:
-        yield from _scattered(_without_reasoning(text), names)
+        yield from _scattered(_without_reasoning(text), declared)
 
 
 def _decoded(text: str) -> Any:
@@ -135,7 +159,7 @@ def _without_reasoning(text: str) -> str:
     return " ".join(kept if inside else [*kept, text[position:]])
 
 
-def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+def _scattered(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
     """Yield objects from between other words; what lies inside of broken braces is not one of them."""
     in_list, blind, behind = False, False, 0
     position = text.find("{")
@@ -145,9 +169,9 @@ def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
         before = words.rstrip()[-1:]
         in_list = before == "[" or (in_list and before == ",")
         try:
-            found, behind = read_object(text, position)
+            found, behind = read_object(text, position, declared)
         except UnreadableError as problem:
-            behind = _behind_broken(text, position, problem, names)
+            behind = _behind_broken(text, position, problem, declared)
         else:
             if in_list and not _LIST_GOES_ON.match(text, behind):
                 raise _Uncertain(f"the list around the JSON object at character {position} is cut off")
@@ -161,15 +185,13 @@ def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
         raise _Uncertain("the model says that it has no picture")
 
 
-def _behind_broken(text: str, position: int, problem: UnreadableError, names: Collection[str]) -> int:
+def _behind_broken(text: str, position: int, problem: UnreadableError, declared: _Declared) -> int:
     """Return where braces that are no object end, if nothing in them can be meant as an answer."""
     end = _after_braces(text, position)
     if problem.is_cut or end is None:
         raise _Uncertain(f"the JSON object at character {position} is cut off") from None
     behind = max(end, problem.at)
-    spelled = "|".join(name.replace("_", "[ _.-]?") for name in sorted(names))
-    told = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
-    if told.search(text, position, behind):
+    if declared.key.search(text, position, behind):
         raise _Uncertain(f"the JSON object at character {position} {problem}") from None
     return behind
 

@@ -330,6 +330,94 @@ def test_comments_that_doubt_in_words_of_the_declaration_are_heard(comment):
         assert "has a comment that leaves" in str(parse_answer(schema(**MORE_KINDS), text).error)
 
 
+SIGNS = {
+    "sale": {"type": "string"},
+    "menu": {"type": "string"},
+    "count": {"type": "integer"},
+    "words": {"type": "list", "items": "string"},
+}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sale": "SALE"},
+        {"sale": "SALE", "menu": None, "count": 3},
+        {"sale": "Sale", "menu": "Tea, coffee"},
+        {"menu": "Menu", "words": ["tea", "Words"]},
+        {"words": ["WORDS"], "count": 3},
+    ],
+)
+def test_a_text_may_be_the_name_of_its_field_where_a_sign_says_so(told):
+    parsed = parse_answer(schema(**SIGNS), json.dumps(told))
+    assert parsed.fields == dict.fromkeys(SIGNS) | told, parsed.error
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sale": "sale", "menu": "Tea"},
+        {"sale": "Sale", "menu": "Menu", "count": 3},
+        {"sale": "SALE", "menu": "MENU"},
+        {"sale": "SALE", "menu": "Menu", "words": ["Words"]},
+        {"menu": "Menu"},
+        {"menu": "Menu", "count": 3},
+        {"menu": "Menu | null", "sale": "x"},
+        {"menu": "`menu`", "sale": "x"},
+        {"words": ["tea", "words"]},
+    ],
+)
+def test_names_in_the_place_of_values_are_invalid(told):
+    assert parse_answer(schema(**SIGNS), json.dumps(told)).status == "invalid"
+
+
+BOXES = {
+    "box": {"type": "list", "items": "integer"},
+    "marks": {"type": "list", "items": "number"},
+    "deep": {"type": "object", "fields": {"more": {"type": "list", "items": "number", "description": "d"}}},
+    **KIND,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"box": [\n 120,340,560,780\n]}', {"box": [120, 340, 560, 780]}),
+        ('{"box": [\n 12,34,56,78\n]}', {"box": [12, 34, 56, 78]}),
+        ('{"marks": [\n 120,340,560,780\n]}', {"marks": [120.0, 340.0, 560.0, 780.0]}),
+        ('{"kind": "photo", "other": [\n 1,5\n]}', {"kind": "photo"}),
+        ('```{"kind": "photo", other: [1,5, 2,5], "most": [\n1,2,\n3\n]}```', {"kind": "photo"}),
+    ],
+)
+def test_lists_whose_commas_are_certain(text, told):
+    parsed = parse_answer(schema(**BOXES), text)
+    assert parsed.fields == {"box": None, "marks": None, "deep_more": None, "kind": None} | told, parsed.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"marks": [\n 199,90\n]}',
+        '{"marks": [\n 199,90,249,90\n]}',
+        '{"marks": [\n 199,90,\n 249,90\n]}',
+        '{"marks": [\n 1,234\n]}',
+        '{"marks": [\n 1,234,567\n]}',
+        '{"box": [\n 199,90\n]}',
+        '{"box": [\n 120,340,\n 560,780\n]}',
+        '{"box": [\n 1,234,\n 2,345\n]}',
+        '{"box": [1,5, 2,5]}',
+        '{"deep": {"more": [\n 1,5\n]}}',
+        '{\\n \\"marks\\": [\n 1,5\n]}',
+        "{MARKS: [\n 1,5\n]}",
+        '{"marks": /* what */ [\n 1,5\n]}',
+        '{"mаrks": [1,5, 2,5]}',
+        '{"m\\u0061rks": [1,5, 2,5]}',
+    ],
+)
+def test_lists_whose_commas_may_be_decimal_ones_are_invalid(text):
+    assert "may have decimal commas" in str(parse_answer(schema(**BOXES), text).error)
+
+
 TEXTS = {"type": "string"}
 WHOLE = {"type": "integer", "minimum": -10, "maximum": 1234567}
 REAL = {"type": "number", "minimum": 0, "maximum": 2.5, "unit": "кг"}
@@ -524,6 +612,9 @@ def test_reasons_can_be_stored():
         "{'kind': 'photo'} " + "cannot see the image clearly " * 6_000,
         "{ // or " + "photo, " * 28_000 + '\n"kind": "photo"}',
         "{ // or\n" * 24_000,
+        "[\n1,5\n" * 28_000,
+        "{'x': [\n1,5\n]}" * 14_000,
+        "a " * 90_000 + ": [\n1,5\n]",
         "a, for example b " * 11_000 + '{"kind": "photo"}',
         '{"kind": ' + "1 " * 99_000 + "}",
     ],

@@ -29,16 +29,38 @@ def is_echo(fields: Sequence[PartField], found: Mapping[str, Any]) -> bool:
     if isinstance(found.get("properties"), Mapping) and all(field.name != "properties" for field in fields):
         return True
     told = [(field, found[field.name]) for field in fields if found.get(field.name) is not None]
+    if len(told) == 1 and isinstance(told[0][1], str) and _is_capitals(told[0][1]):
+        return False
     return bool(told) and all(_is_echo(field, value) for field, value in told)
 
 
+def tells_names_only(fields: Sequence[PartField], found: Mapping[str, Any]) -> bool:
+    """Tell whether every text is the name of its field; a single one in capitals stands in the picture so."""
+    told = [
+        (field, text)
+        for field in fields
+        if field.kind == "string"
+        for text in (found[field.name] if isinstance(found.get(field.name), list) else [found.get(field.name)])
+        if isinstance(text, str) and text.strip()
+    ]
+    if len(told) == 1 and _is_capitals(told[0][1]):
+        return False
+    return bool(told) and all(_plain(text).strip(_AROUND) == field.name for field, text in told)
+
+
+def _is_capitals(text: str) -> bool:
+    return text.isupper() and "_" not in text
+
+
 def repeats_declaration(field: PartField, found: str) -> bool:
-    """Tell whether a text is what the field is called or described as, and so may be no value."""
+    """Tell whether a text is what the field is spelled or described as, and so may be no value."""
     text = _plain(found)
     if _PLACEHOLDER.fullmatch(text) is not None:
         return True
     said = {part.strip(_AROUND) for part in text.split("|")}
-    known = _TEXT_TYPES | {field.name, _plain(field.description).strip(_AROUND)}
+    known = _TEXT_TYPES | {_plain(field.description).strip(_AROUND)}
+    if "|" in text or found.strip().strip(_AROUND) == field.name:
+        known |= {field.name}
     return bool(said & known) and said <= known | _NOTHING
 
 

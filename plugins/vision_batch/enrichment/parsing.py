@@ -27,8 +27,11 @@ _REASONING = re.compile(
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 # In [1,5, 2,5] the commas mean two things.
 _UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9](?:,\s|\s++,))[0-9.,\s+-]*+\]")
-# Where each value has its line, a comma within a line is a decimal one.
 _FOLDED_LIST = re.compile(r"\[[ \t\r]*+\n(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])[0-9.,\s+-]*+\]")
+# On a line of its own: 199,90 and 1,234,567 may be one number, 120,340,560,780 are four.
+_ONE_NUMBER = re.compile(r"[0-9]++,[0-9]++,?+|[0-9]{1,3}(?:,[0-9]{3}){1,2},?+")
+_SHORT_FRACTION = re.compile(r"[0-9],[0-9]{1,2}(?![0-9])")
+_KEY_OF_LIST = re.compile(r"""([\w .\\-]++)["'`”»’]?\s*+:\s*+\Z""")
 # Words that make an object a part of JSON whose own brace is missing.
 _KEY_BEFORE = re.compile(r"""["']\s*+:[\s\[]*+\Z""")
 _KEY_BEHIND = re.compile(r"""[\s\]}]*+,\s*+["'][\w ]++["']\s*+:""")
@@ -107,8 +110,8 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     """Return the different objects of a text, without those that just repeat the declaration."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
-    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text) or _FOLDED_LIST.search(text)):
-        raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
+    for commas in _decimal_commas(schema.fields, text):
+        raise _Uncertain(f"the list {commas[:50]} may have decimal commas")
     declared, keys = _Declared(schema.fields), keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}
     for found in _objects(text, declared):
@@ -120,10 +123,30 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     return list(different.values())
 
 
-def _has_numbers(fields: Sequence[PartField]) -> bool:
-    return any(
-        (each.type == "list" and each.items in {"integer", "number"}) or _has_numbers(each.fields) for each in fields
-    )
+def _decimal_commas(fields: Sequence[PartField], text: str) -> Iterator[str]:
+    """Yield lists of numbers whose commas may be decimal ones."""
+    kinds = dict(_number_lists(fields))
+    for found in (*_UNEVEN_LIST.finditer(text), *_FOLDED_LIST.finditer(text)) if kinds else ():
+        key = _KEY_OF_LIST.search(text[max(0, found.start() - _NEAR) : found.start()])
+        kind = kinds.get(spelling(key[1])) if key and "\\" not in key[1] else "number"
+        if kind and (_UNEVEN_LIST.fullmatch(found[0]) or _is_ambiguous(found[0], kind)):
+            yield found[0]
+
+
+def _number_lists(fields: Sequence[PartField]) -> Iterator[tuple[str, str]]:
+    """Yield the key of each list of numbers and what it holds; ``number`` if it is declared twice."""
+    for each in sorted(fields, key=lambda field: field.items == "number"):
+        if each.type == "list" and each.items in {"integer", "number"}:
+            yield spelling(each.name), each.items
+    for each in fields:
+        yield from ((key, "number") for key, _ in _number_lists(each.fields))
+
+
+def _is_ambiguous(folded: str, kind: str) -> bool:
+    lines = [line for line in folded.strip("[]").split("\n") if line.strip()]
+    if len(lines) > 1 or _ONE_NUMBER.fullmatch(lines[0].strip()):
+        return True
+    return kind == "number" and _SHORT_FRACTION.search(lines[0]) is not None
 
 
 def _objects(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:

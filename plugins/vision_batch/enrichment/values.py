@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from vision_batch.enrichment.answer import PartField, plain_number
-from vision_batch.enrichment.echo import repeats_declaration
+from vision_batch.enrichment.echo import repeats_declaration, tells_names_only
 from vision_batch.enrichment.loose_json import Bare
 from vision_batch.enrichment.people import read_date, read_number
 
@@ -63,6 +63,8 @@ class _Place(NamedTuple):
 
 def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named = _by_name(fields, found, around)
+    if tells_names_only(fields, named):
+        raise around.wrong(found, "texts, not what the fields are called")
     return {field.name: _value(field, named.get(field.name), around.within(field)) for field in fields}
 
 

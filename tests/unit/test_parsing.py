@@ -90,6 +90,11 @@ def value_of(text: str, **declared: object) -> object:
         '{"kind": "photo", // orange, etched, который\n}',
         'Примерно так: {"kind": "photo"}',
         'На изображении отсутствует ценник. {"kind": "photo"}',
+        '{"answer": {"kind": "photo"}}',
+        '```json\n{"Result": {"kind": "photo"}}\n```',
+        '{"response": {"kind": "photo", "more": 1}} {"kind": "photo"}',
+        '{"kind": "photo"}, "see": it',
+        '{"kind": "photo"}, "see": the lens.',
         '{"kind": "photo"}\nFor example, the colours are those of a camera.',
     ],
 )
@@ -105,7 +110,15 @@ def test_one_object_is_found(text):
         ('"photo"', "no JSON object"),
         ("null", "no JSON object"),
         ("{}", "no JSON object"),
-        ('{"answer": {"kind": "photo"}}', "no JSON object"),
+        ('{"question": {"kind": "photo"}}', "no JSON object"),
+        ('{"answer": {"kind": "photo"}, "more": 1}', "no JSON object"),
+        ('{"answer": {"result": {"kind": "photo"}}}', "no JSON object"),
+        ('{"answer": {"kind": "string"}}', "no JSON object"),
+        ('{"answer": [{"kind": "photo"}]}', "no JSON object"),
+        ('{"answer": {"kind": "photo"}} {"kind": "drawing"}', "2 different JSON objects"),
+        ('Пример: {"answer": {"kind": "photo"}}', "is called an example"),
+        ('{"answer": {"kind": "photo"}', "is cut off"),
+        ('{"answer": {"kind": "cat"}}', "field 'kind' is \"cat\""),
         ('{"a": 1} {"b": 2}', "no JSON object"),
         ('{"a": 1} {"kind": "photo"}', "2 different JSON objects"),
         ("{'format': 'is a brace } here'} {\"kind\": \"photo\"}", "2 different JSON objects"),
@@ -152,6 +165,12 @@ def test_one_object_is_found(text):
         ('I can\'t see the image. {"kind": "photo"}', "the model says that it has no picture"),
         ('"answer": {"kind": "photo"}}', "is a part of one without a beginning"),
         ('"list": [{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "kind": drawing', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "Kind": drawing', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": it}', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": "it"', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": 1', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": null', "is a part of one without a beginning"),
         ('{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
         ("x" * (MAX_TEXT_CHARACTERS + 1), "200001 characters; allowed are 200000"),
     ],
@@ -760,6 +779,47 @@ def test_names_that_differ_by_what_parts_them_alone_are_told_apart():
     declared = {"a_b": {"type": "integer"}, "ab": {"type": "integer"}}
     assert parse_answer(schema(**declared), '{"A_B": 1, "AB": 2}').fields == {"a_b": 1, "ab": 2}
     assert parse_answer(schema(**declared), '{"a_b": 1, "a b": 2}').fields == {"a_b": 1, "ab": None}
+
+
+TWO_OBJECTS = {
+    name: {"type": "object", "fields": {"name": TEXTS | {"description": "d"}, "size": WHOLE | {"description": "d"}}}
+    for name in ("a", "b")
+} | {"c": TEXTS}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b": {"name": "x"}, "a": {"name": "y"}, "c": "a", "name": "zz"}',
+        '{"name": "zz", "b": {"Name": "x"}, "a": {"name": "y"}, "c": "a"}',
+        '{"b": {"name": "x"}, "a": {"name": "y"}, "c": "a", "b_name": "x"}',
+    ],
+)
+def test_what_stands_outside_of_objects_that_are_whole_is_passed_over(text):
+    fields = parse_answer(schema(**TWO_OBJECTS), text).fields
+    assert fields == {"a_name": "y", "a_size": None, "b_name": "x", "b_size": None, "c": "a"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b": {"name": "x"}, "c": "a", "name": "zz"}',
+        '{"a": {"name": "x"}, "c": "a", "name": "zz"}',
+        '{"a": {"name": "x"}, "b": {"name": null}, "name": "zz"}',
+        '{"a": {"name": "x"}, "b": {"name": "y"}, "size": 1}',
+        '{"a": {"name": "x"}, "b": {"name": "y"}, "b_name": "zz"}',
+        '{"a": {"name": "x"}, "b": "y", "name": "zz"}',
+    ],
+)
+def test_what_stands_outside_of_an_object_that_lacks_it_is_invalid(text):
+    assert "stands outside of its object" in parse_answer(schema(**TWO_OBJECTS), text).error
+
+
+def test_a_wrapper_that_is_itself_a_field_is_none():
+    declared = {"answer": {"type": "string"}, "deep": {"type": "object", "fields": KIND}}
+    assert "field 'answer' is" in parse_answer(schema(**declared), '{"answer": {"deep": {"kind": "photo"}}}').error
+    nested = {"deep": {"type": "object", "fields": {"result": TEXTS | {"description": "d"}}}}
+    assert parse_answer(schema(**nested), '{"result": {"deep": {"result": "x"}}}').status == "invalid"
 
 
 def test_a_part_that_stands_outside_of_its_object_and_has_no_value_tells_nothing():

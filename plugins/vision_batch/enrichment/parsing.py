@@ -34,7 +34,12 @@ _SHORT_FRACTION = re.compile(r"[0-9],[0-9]{1,2}(?![0-9])")
 _KEY_OF_LIST = re.compile(r"""([\w .\\-]++)["'`”»’]?\s*+:\s*+\Z""")
 # Words that make an object a part of JSON whose own brace is missing.
 _KEY_BEFORE = re.compile(r"""["']\s*+:[\s\[]*+\Z""")
-_KEY_BEHIND = re.compile(r"""[\s\]}]*+,\s*+["'][\w ]++["']\s*+:""")
+_KEY_BEHIND = re.compile(
+    r"""[\s\]}]*+,\s*+["'](?P<key>[\w ]++)["']\s*+:\s*+(?P<value>["'“«\[{0-9-]|(?:true|false|null|none)\b)?""",
+    re.IGNORECASE,
+)
+_CLOSES_BEHIND = re.compile(r"[^{}\[\]]{0,200}[}\]]")
+_WRAPPERS = frozenset({"answer", "result", "response"})
 _LIST_GOES_ON = re.compile(r"\s*+(?:,?\s*+\]|,\s*+\{)")
 
 
@@ -64,6 +69,9 @@ class _Declared:
         spelled = "|".join(each.name.replace("_", "[ _.-]?") for each in sorted(fields, key=lambda each: each.name))
         #: The key of a field, with its colon.
         self.key = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
+
+    def has(self, key: str) -> bool:
+        return spelling(key) in self._names
 
     def names_one(self, key: str) -> bool:
         spelled = spelling(key)
@@ -114,13 +122,22 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
         raise _Uncertain(f"the list {commas[:50]} may have decimal commas")
     declared, keys = _Declared(schema.fields), keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}
-    for found in _objects(text, declared):
+    for each in _objects(text, declared):
+        found = _unwrapped(each, declared)
         if found and not is_echo(schema.fields, found):
             told = {key: value for key, value in found.items() if spelling(key) in keys}
             different.setdefault(repr(sorted(told.items()) if told else found), told)
     if not any(different.values()):
         raise _Uncertain("the text holds no JSON object with one of the declared fields")
     return list(different.values())
+
+
+def _unwrapped(found: dict[str, Any], declared: _Declared) -> dict[str, Any]:
+    """Return the object that is all there is in another, if that is only called the answer."""
+    for key, value in found.items() if len(found) == 1 else ():
+        if isinstance(value, dict) and key.casefold() in _WRAPPERS and not declared.has(key):
+            return value
+    return found
 
 
 def _decimal_commas(fields: Sequence[PartField], text: str) -> Iterator[str]:
@@ -198,7 +215,7 @@ def _scattered(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
         else:
             if in_list and not _LIST_GOES_ON.match(text, behind):
                 raise _Uncertain(f"the list around the JSON object at character {position} is cut off")
-            if _KEY_BEFORE.search(words[-_NEAR:]) or _KEY_BEHIND.match(text, behind):
+            if _KEY_BEFORE.search(words[-_NEAR:]) or _goes_on(text, behind, declared):
                 raise _Uncertain(f"the JSON object at character {position} is a part of one without a beginning")
             if calls_it_example(words[-_NEAR:]):
                 raise _Uncertain(f"the JSON object at character {position} is called an example")
@@ -206,6 +223,14 @@ def _scattered(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
         position = text.find("{", behind)
     if behind and (blind or has_no_picture(text[behind:])):
         raise _Uncertain("the model says that it has no picture")
+
+
+def _goes_on(text: str, behind: int, declared: _Declared) -> bool:
+    """Tell whether a key and a value of the object around follow, and not words in which one is quoted."""
+    key = _KEY_BEHIND.match(text, behind)
+    return key is not None and (
+        key["value"] is not None or declared.names_one(key["key"]) or _CLOSES_BEHIND.match(text, key.end()) is not None
+    )
 
 
 def _behind_broken(text: str, position: int, problem: UnreadableError, declared: _Declared) -> int:

@@ -231,6 +231,8 @@ def test_words_for_an_example_that_are_not_about_the_object_are_passed_over(word
         "Отвечу, как в следующем примере:\n",
         "The answer is written as in the following example:\n",
         "As in this example:\n",
+        "Изображения нет, например чек.\n",
+        "Данные взяты по шаблону, настоящих нет.\n",
     ],
 )
 def test_an_object_that_is_called_an_example_is_invalid(words):
@@ -266,6 +268,8 @@ def test_what_is_not_told_of_the_whole_picture_is_passed_over(words):
         "I cannot see the image, but:",
         "I cannot view the image fully because it was not uploaded:",
         "I can't see the picture clearly, please send it again.",
+        "I can't view the image well, it is missing.",
+        "I cannot see the picture well enough, so this is a guess:",
         "На упаковке изображение отсутствует. Фото не загружено.",
     ],
 )

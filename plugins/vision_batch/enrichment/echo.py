@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vision_batch.enrichment.answer import TYPE_WORDS, PartField
@@ -67,14 +67,20 @@ def repeats_declaration(field: PartField, found: str) -> bool:
 def says_declaration(fields: Sequence[PartField], comment: str) -> bool:
     """Tell whether a comment says what a field is, or lists all that it may be, and nothing of its value."""
     text = _plain(_COMMENT.sub(" ", comment)).strip(_AROUND)
-    return any(_is_said(field, text) or says_declaration(field.fields, comment) for field in fields)
+    listed = _plain(_LISTED.sub(" ", text))
+    return any(_is_said(field, text, listed) for field in _with_parts(fields))
 
 
-def _is_said(field: PartField, text: str) -> bool:
+def _with_parts(fields: Sequence[PartField]) -> Iterator[PartField]:
+    for field in fields:
+        yield field
+        yield from _with_parts(field.fields)
+
+
+def _is_said(field: PartField, text: str, listed: str) -> bool:
     description = _plain(field.description).strip(_AROUND)
     if text in {description, f"{field.name}: {description}"}:
         return True
-    listed = _plain(_LISTED.sub(" ", text))
     if field.kind == "boolean":
         return listed == "true false"
     return len(field.values) >= _LISTED_VALUES and listed == _plain(_LISTED.sub(" ", " ".join(field.values)))

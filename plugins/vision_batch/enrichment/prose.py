@@ -28,7 +28,7 @@ _EXAMPLE_OF_THING = re.compile(
 )
 _UNREAL = re.compile(
     r"\b(?:would|could|might|should|made[ -]up|fictional|placeholder|invented|random|dummy|guess|only"
-    r"|бы\b|мо[гж]|выгляд|долж|вымышлен|выдуман|произвольн|условн|наугад|заглушк|только|лишь)",
+    r"|no\b|not\b|cannot|\w+n['’]t\b|не\b|нет\b|без\b|отсутств|бы\b|мо[гж]|выгляд|долж|вымышлен|выдуман|произвольн|условн|наугад|заглушк|только|лишь)",
     re.IGNORECASE,
 )
 _ABOUT_OBJECT = re.compile(
@@ -41,7 +41,8 @@ _NO_PICTURE = re.compile(
     r"|не (?:вижу|прилож\w+|прикреп\w+|загру\w+|предостав\w+) (?:(?:само|никакого|ваше) )?(?:изображени|фото|картинк)"
     r"|(?<!you )(?:can(?:not|['’]t)|do(?: not|n['’]t)|unable to) (?:see|view|access|open) (?:(?:the|an|any|your) )?"
     r"(?:image|picture|photo)"
-    r"(?! (?:clearly|in detail|well|fully)\b(?![^.!?\n]{0,120}(?:load|attach|provid|send|again|another)))"
+    r"(?! (?:clearly|in detail|well|fully)\b"
+    r"(?![^.!?\n]{0,120}(?:load|attach|provid|send|again|another|missing|guess|assum)))"
     r"|no (?:image|picture|photo) (?:(?:was|is|has been) )?(?:provided|attached|uploaded|included)"
     r"|(?:image|picture|photo) (?:(?:was|is|has) not|(?:was|is|has)n['’]t) (?:been )?"
     r"(?:provided|attached|uploaded|included|loaded)",

@@ -64,7 +64,7 @@ class _Place(NamedTuple):
 def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named = _by_name(fields, found, around)
     if tells_names_only(fields, named):
-        raise around.wrong(found, "texts, not what the fields are called")
+        raise WrongValueError(f"the texts of {around.path or 'the answer'} are only what the fields are called")
     return {field.name: _value(field, named.get(field.name), around.within(field)) for field in fields}
 
 

@@ -90,6 +90,11 @@ def value_of(text: str, **declared: object) -> object:
         '{"kind": "photo", // orange, etched, который\n}',
         'Примерно так: {"kind": "photo"}',
         'На изображении отсутствует ценник. {"kind": "photo"}',
+        '{"answer": {"kind": "photo"}}',
+        '```json\n{"Result": {"kind": "photo"}}\n```',
+        '{"response": {"kind": "photo", "more": 1}} {"kind": "photo"}',
+        '{"kind": "photo"}, "see": it',
+        '{"kind": "photo"}, "see": the lens.',
         '{"kind": "photo"}\nFor example, the colours are those of a camera.',
     ],
 )
@@ -105,7 +110,15 @@ def test_one_object_is_found(text):
         ('"photo"', "no JSON object"),
         ("null", "no JSON object"),
         ("{}", "no JSON object"),
-        ('{"answer": {"kind": "photo"}}', "no JSON object"),
+        ('{"question": {"kind": "photo"}}', "no JSON object"),
+        ('{"answer": {"kind": "photo"}, "more": 1}', "no JSON object"),
+        ('{"answer": {"result": {"kind": "photo"}}}', "no JSON object"),
+        ('{"answer": {"kind": "string"}}', "no JSON object"),
+        ('{"answer": [{"kind": "photo"}]}', "no JSON object"),
+        ('{"answer": {"kind": "photo"}} {"kind": "drawing"}', "2 different JSON objects"),
+        ('Пример: {"answer": {"kind": "photo"}}', "is called an example"),
+        ('{"answer": {"kind": "photo"}', "is cut off"),
+        ('{"answer": {"kind": "cat"}}', "field 'kind' is \"cat\""),
         ('{"a": 1} {"b": 2}', "no JSON object"),
         ('{"a": 1} {"kind": "photo"}', "2 different JSON objects"),
         ("{'format': 'is a brace } here'} {\"kind\": \"photo\"}", "2 different JSON objects"),
@@ -152,6 +165,12 @@ def test_one_object_is_found(text):
         ('I can\'t see the image. {"kind": "photo"}', "the model says that it has no picture"),
         ('"answer": {"kind": "photo"}}', "is a part of one without a beginning"),
         ('"list": [{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "kind": drawing', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "Kind": drawing', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": it}', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": "it"', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": 1', "is a part of one without a beginning"),
+        ('{"kind": "photo"}, "see": null', "is a part of one without a beginning"),
         ('{"kind": "photo"}], "kind": "drawing"}', "is a part of one without a beginning"),
         ("x" * (MAX_TEXT_CHARACTERS + 1), "200001 characters; allowed are 200000"),
     ],
@@ -159,6 +178,267 @@ def test_one_object_is_found(text):
 def test_what_is_not_certain_is_invalid(text, reason):
     with pytest.raises(ValueError, match=reason.replace("(", r"\(")):
         kind_of(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "На фото мебель, например стул.\n",
+        "furniture, for example a chair.\n```json\n",
+        "Это мебель, например, стул или стол\n\n",
+        "Вот ответ в формате, как в примере:\n",
+        "Вот ответ в формате, как в примере: ",
+        "JSON по заданному шаблону:\n",
+        "Согласно вашему шаблону:\n",
+        "As in the example:\n",
+        "Here is the filled-in template:\n",
+        "Here is the completed template.\n",
+        "Заполненный шаблон:\n",
+        "На снимке образец ткани.\n",
+        "На фото виден шаблон для резки.\n",
+        "The image shows an example of art deco.\n",
+    ],
+)
+def test_words_for_an_example_that_are_not_about_the_object_are_passed_over(words):
+    assert kind_of(words + '{"kind": "photo"}') == "photo"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Например:\n",
+        "К примеру:\n",
+        "Для примера: ",
+        "For example:\n```json\n",
+        "Example output:\n",
+        "**Пример**\n\n",
+        "Например, ответ может быть таким.\n",
+        "For example, the output could look like this.\n",
+        "Поля заполняются, например, так.\n",
+        "Вид не важен, например чертёж: ",
+        "Вот пример. Данные в нём вымышлены.\n",
+        "Here is a sample response. Replace the values with your own.\n",
+        "На изображении ничего не видно, поэтому приведу пример.\n",
+        "На изображении ничего не видно, отвечу, например, наугад.\n",
+        "На фото образец ответа.\n",
+        "The image shows an example of the output.\n",
+        "Here is an example of the filled-in template:\n",
+        "Here is how an answer would look, following the template:\n",
+        "Вот как выглядел бы ответ по шаблону:\n",
+        "Here is the completed template with made-up values:\n",
+        "Вот шаблон:\n",
+        "A filled-in template:\n",
+        "Отвечу, как в следующем примере:\n",
+        "The answer is written as in the following example:\n",
+        "As in this example:\n",
+        "Изображения нет, например чек.\n",
+        "Данные взяты по шаблону, настоящих нет.\n",
+    ],
+)
+def test_an_object_that_is_called_an_example_is_invalid(words):
+    with pytest.raises(ValueError, match="is called an example"):
+        kind_of(words + '{"kind": "photo"}')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "I cannot see the image clearly in the corner, but:",
+        "I can't view the picture in detail:",
+        "На упаковке изображение отсутствует.",
+        "На лицевой стороне коробки фото отсутствует.",
+        "There is no picture attached to the frame.",
+        "No image included on the label.",
+    ],
+)
+def test_what_is_not_told_of_the_whole_picture_is_passed_over(words):
+    assert kind_of(words + '\n{"kind": "photo"}') == "photo"
+    assert kind_of('{"kind": "photo"}\n' + words) == "photo"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "К сожалению, изображение отсутствует.",
+        "В вашем сообщении изображение отсутствует.",
+        "На самом деле изображение отсутствует.",
+        "На сервере фото отсутствует.",
+        "No picture attached to the message.",
+        "There is no image attached.",
+        "I cannot see the image, but:",
+        "I cannot view the image fully because it was not uploaded:",
+        "I can't see the picture clearly, please send it again.",
+        "I can't view the image well, it is missing.",
+        "I cannot see the picture well enough, so this is a guess:",
+        "На упаковке изображение отсутствует. Фото не загружено.",
+    ],
+)
+def test_words_of_a_model_that_has_no_picture_are_heard(words):
+    with pytest.raises(ValueError, match="has no picture"):
+        kind_of(words + '\n{"kind": "photo"}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind":"photo","note":"x","Цена, руб":5}',
+        '{"kind":"photo","16:9":true}',
+        '{"kind":"photo","ratios":{"4:3":1,"16:9":2}}',
+        "{'kind':'photo','ratios':[{'4:3, wide':1}]}",
+    ],
+)
+def test_names_that_were_not_declared_may_hold_signs(text):
+    assert kind_of(f"```json\n{text}\n```") == "photo"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{“old_price: null, “price”: 5}",
+        "{“x: null, old price: 3”: 5, “price”: 5}",
+        "{'price': 5, 'x, old-price': 5}",
+        "{'price': 5, 'x\nold': 5}",
+        "{'price': 5, 'deep': {«x: 1, «y»: 2}}",
+        "{'price': 5, 'deep': {“x: 1, size: 3”: 2}}",
+    ],
+)
+def test_a_name_that_swallows_another_is_invalid(text):
+    part = {"size": {"type": "integer", "description": "d"}}
+    declared = {
+        "old_price": {"type": "integer"},
+        "price": {"type": "integer"},
+        "deep": {"type": "object", "fields": part},
+    }
+    assert "has no name of a field" in str(parse_answer(schema(**declared), text).error)
+
+
+MORE_KINDS = {
+    "kind": {"type": "enum", "values": ["photo", "drawing", "scan"], "description": "тип (какой?)"},
+    "sharp": {"type": "boolean", "description": "Is it sharp, or not"},
+}
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "photo or drawing or scan",
+        "photo, drawing, or scan",
+        "`photo` / `drawing` или `scan`",
+        "один из: photo, drawing или scan",
+        "true or false",
+        "тип (какой?)",
+        "kind: тип (какой?)",
+        "Is it sharp, or not",
+    ],
+)
+def test_comments_that_repeat_the_declaration_are_passed_over(comment):
+    for text in (f'{{"kind": "photo", // {comment}\n}}', f'{{"kind": "photo" /* {comment} */}}'):
+        parsed = parse_answer(schema(**MORE_KINDS), text)
+        assert parsed.fields == {"kind": "photo", "sharp": None}, parsed.error
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "photo or drawing",
+        "or scan",
+        "drawing or photo or scan",
+        "photo or drawing or scan?",
+        "or false",
+        "sharp or not",
+    ],
+)
+def test_comments_that_doubt_in_words_of_the_declaration_are_heard(comment):
+    for text in (f'{{"kind": "photo", // {comment}\n}}', f'{{"kind": "photo" /* {comment} */}}'):
+        assert "has a comment that leaves" in str(parse_answer(schema(**MORE_KINDS), text).error)
+
+
+SIGNS = {
+    "sale": {"type": "string"},
+    "menu": {"type": "string"},
+    "count": {"type": "integer"},
+    "words": {"type": "list", "items": "string"},
+}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sale": "SALE"},
+        {"sale": "SALE", "menu": None, "count": 3},
+        {"sale": "Sale", "menu": "Tea, coffee"},
+        {"menu": "Menu", "words": ["tea", "Words"]},
+        {"words": ["WORDS"], "count": 3},
+    ],
+)
+def test_a_text_may_be_the_name_of_its_field_where_a_sign_says_so(told):
+    parsed = parse_answer(schema(**SIGNS), json.dumps(told))
+    assert parsed.fields == dict.fromkeys(SIGNS) | told, parsed.error
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"sale": "sale", "menu": "Tea"},
+        {"sale": "Sale", "menu": "Menu", "count": 3},
+        {"sale": "SALE", "menu": "MENU"},
+        {"sale": "SALE", "menu": "Menu", "words": ["Words"]},
+        {"menu": "Menu"},
+        {"menu": "Menu", "count": 3},
+        {"menu": "Menu | null", "sale": "x"},
+        {"menu": "`menu`", "sale": "x"},
+        {"words": ["tea", "words"]},
+    ],
+)
+def test_names_in_the_place_of_values_are_invalid(told):
+    assert parse_answer(schema(**SIGNS), json.dumps(told)).status == "invalid"
+
+
+BOXES = {
+    "box": {"type": "list", "items": "integer"},
+    "marks": {"type": "list", "items": "number"},
+    "deep": {"type": "object", "fields": {"more": {"type": "list", "items": "number", "description": "d"}}},
+    **KIND,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"box": [\n 120,340,560,780\n]}', {"box": [120, 340, 560, 780]}),
+        ('{"box": [\n 12,34,56,78\n]}', {"box": [12, 34, 56, 78]}),
+        ('{"marks": [\n 120,340,560,780\n]}', {"marks": [120.0, 340.0, 560.0, 780.0]}),
+        ('{"kind": "photo", "other": [\n 1,5\n]}', {"kind": "photo"}),
+        ('```{"kind": "photo", other: [1,5, 2,5], "most": [\n1,2,\n3\n]}```', {"kind": "photo"}),
+    ],
+)
+def test_lists_whose_commas_are_certain(text, told):
+    parsed = parse_answer(schema(**BOXES), text)
+    assert parsed.fields == {"box": None, "marks": None, "deep_more": None, "kind": None} | told, parsed.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"marks": [\n 199,90\n]}',
+        '{"marks": [\n 199,90,249,90\n]}',
+        '{"marks": [\n 199,90,\n 249,90\n]}',
+        '{"marks": [\n 1,234\n]}',
+        '{"marks": [\n 1,234,567\n]}',
+        '{"box": [\n 199,90\n]}',
+        '{"box": [\n 120,340,\n 560,780\n]}',
+        '{"box": [\n 1,234,\n 2,345\n]}',
+        '{"box": [1,5, 2,5]}',
+        '{"deep": {"more": [\n 1,5\n]}}',
+        '{\\n \\"marks\\": [\n 1,5\n]}',
+        "{MARKS: [\n 1,5\n]}",
+        '{"marks": /* what */ [\n 1,5\n]}',
+        '{"mаrks": [1,5, 2,5]}',
+        '{"m\\u0061rks": [1,5, 2,5]}',
+    ],
+)
+def test_lists_whose_commas_may_be_decimal_ones_are_invalid(text):
+    assert "may have decimal commas" in str(parse_answer(schema(**BOXES), text).error)
 
 
 TEXTS = {"type": "string"}
@@ -350,6 +630,15 @@ def test_reasons_can_be_stored():
         '{"kind": "photo"} ' + "example " * 20_000 + '{"kind": "photo"}',
         '{"kind": ["photo", ' + "[\n1, " * 30_000,
         "cannot see " * 17_000,
+        "{'" + ":," * 99_000 + "': 1}",
+        "{'kind': 'photo'} " + "на " * 60_000,
+        "{'kind': 'photo'} " + "cannot see the image clearly " * 6_000,
+        "{ // or " + "photo, " * 28_000 + '\n"kind": "photo"}',
+        "{ // or\n" * 24_000,
+        "[\n1,5\n" * 28_000,
+        "{'x': [\n1,5\n]}" * 14_000,
+        "a " * 90_000 + ": [\n1,5\n]",
+        "a, for example b " * 11_000 + '{"kind": "photo"}',
         '{"kind": ' + "1 " * 99_000 + "}",
     ],
 )
@@ -494,6 +783,47 @@ def test_names_that_differ_by_what_parts_them_alone_are_told_apart():
     declared = {"a_b": {"type": "integer"}, "ab": {"type": "integer"}}
     assert parse_answer(schema(**declared), '{"A_B": 1, "AB": 2}').fields == {"a_b": 1, "ab": 2}
     assert parse_answer(schema(**declared), '{"a_b": 1, "a b": 2}').fields == {"a_b": 1, "ab": None}
+
+
+TWO_OBJECTS = {
+    name: {"type": "object", "fields": {"name": TEXTS | {"description": "d"}, "size": WHOLE | {"description": "d"}}}
+    for name in ("a", "b")
+} | {"c": TEXTS}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b": {"name": "x"}, "a": {"name": "y"}, "c": "a", "name": "zz"}',
+        '{"name": "zz", "b": {"Name": "x"}, "a": {"name": "y"}, "c": "a"}',
+        '{"b": {"name": "x"}, "a": {"name": "y"}, "c": "a", "b_name": "x"}',
+    ],
+)
+def test_what_stands_outside_of_objects_that_are_whole_is_passed_over(text):
+    fields = parse_answer(schema(**TWO_OBJECTS), text).fields
+    assert fields == {"a_name": "y", "a_size": None, "b_name": "x", "b_size": None, "c": "a"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b": {"name": "x"}, "c": "a", "name": "zz"}',
+        '{"a": {"name": "x"}, "c": "a", "name": "zz"}',
+        '{"a": {"name": "x"}, "b": {"name": null}, "name": "zz"}',
+        '{"a": {"name": "x"}, "b": {"name": "y"}, "size": 1}',
+        '{"a": {"name": "x"}, "b": {"name": "y"}, "b_name": "zz"}',
+        '{"a": {"name": "x"}, "b": "y", "name": "zz"}',
+    ],
+)
+def test_what_stands_outside_of_an_object_that_lacks_it_is_invalid(text):
+    assert "stands outside of its object" in parse_answer(schema(**TWO_OBJECTS), text).error
+
+
+def test_a_wrapper_that_is_itself_a_field_is_none():
+    declared = {"answer": {"type": "string"}, "deep": {"type": "object", "fields": KIND}}
+    assert "field 'answer' is" in parse_answer(schema(**declared), '{"answer": {"deep": {"kind": "photo"}}}').error
+    nested = {"deep": {"type": "object", "fields": {"result": TEXTS | {"description": "d"}}}}
+    assert parse_answer(schema(**nested), '{"result": {"deep": {"result": "x"}}}').status == "invalid"
 
 
 def test_a_part_that_stands_outside_of_its_object_and_has_no_value_tells_nothing():

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from vision_batch.enrichment.prose import doubts
 
@@ -21,7 +21,9 @@ _SPACE = re.compile(r"(?:[\s\ufeff\u200b\u2060]++|//[^\n]*+|#[^\n]*+|/\*(?:[^*]+
 _COMMENT = re.compile(r"(?P<line>(?://|#)[^\n]*+)|/\*(?:[^*]++|\*(?!/))*+\*/")
 # In a comment: what was meant to stand behind it, if its line break was forgotten.
 _SWALLOWED = re.compile(r"""["'`”»’]\s*+[:,\]}]""")
-_NO_KEY = re.compile(r"[:,{}\n]")
+_NO_KEY = re.compile(r"[{}\n]")
+_SIGN = re.compile(r"[:,]")
+_QUOTE = re.compile(r'["“”„«»]')
 _CLOSE_COMMA = re.compile(r"(?<=[0-9]),(?=[0-9])")
 _WORD = re.compile(r"[^\W\d]\w*+")
 # Inside an object no key begins with a digit, so a comma between digits belongs to a number. In a list it does not.
@@ -51,6 +53,16 @@ class Bare:
     text: str
 
 
+class Declared(Protocol):
+    """Know what was asked for."""
+
+    def names_one(self, key: str) -> bool:
+        """Tell whether the name of a declared field is anywhere in a key."""
+
+    def is_said_by(self, comment: str) -> bool:
+        """Tell whether a comment says nothing but what a field is or may be."""
+
+
 class UnreadableError(ValueError):
     """Say why a text is not an object, for certain.
 
@@ -64,12 +76,12 @@ class UnreadableError(ValueError):
         self.is_cut = is_cut
 
 
-def read_object(text: str, start: int) -> tuple[dict[str, Any], int]:
+def read_object(text: str, start: int, declared: Declared) -> tuple[dict[str, Any], int]:
     """Read the object whose brace stands at ``start``; return it and the position behind it.
 
     :raises UnreadableError: if there is no object that can only be read in one way.
     """
-    reader = _Reader(text, start)
+    reader = _Reader(text, start, declared)
     return reader.read_object(0), reader.at
 
 
@@ -85,16 +97,13 @@ def unrepeated(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_unclear(comment: re.Match[str]) -> bool:
-    return _SWALLOWED.search(comment["line"] or "") is not None or doubts(comment[0])
-
-
 class _Reader:
     """Go through a text, always forward."""
 
-    def __init__(self, text: str, at: int) -> None:
+    def __init__(self, text: str, at: int, declared: Declared) -> None:
         self._text = text
         self.at = at
+        self._declared = declared
 
     def read_object(self, depth: int) -> dict[str, Any]:
         """Read an object; the position is at its brace."""
@@ -140,7 +149,7 @@ class _Reader:
     def _next(self) -> str:
         """Step over spaces and comments; return the character that comes then."""
         space = _SPACE.match(self._text, self.at)
-        if space is not None and any(map(_is_unclear, _COMMENT.finditer(space[0]))):
+        if space is not None and any(map(self._is_unclear, _COMMENT.finditer(space[0]))):
             self._fail("has a comment that leaves more than one reading")
         self.at = space.end() if space else self.at
         if self._text.startswith("/*", self.at):
@@ -148,6 +157,11 @@ class _Reader:
         if self.at >= len(self._text):
             self._fail("is cut off")
         return self._text[self.at]
+
+    def _is_unclear(self, comment: re.Match[str]) -> bool:
+        if _SWALLOWED.search(comment["line"] or ""):
+            return True
+        return doubts(comment[0]) and not self._declared.is_said_by(comment[0])
 
     def _expect(self, character: str) -> None:
         if self._next() != character:
@@ -157,7 +171,7 @@ class _Reader:
     def _key(self) -> str:
         if self._next() in _CLOSING:
             key = self._quoted()
-            if _NO_KEY.search(key):  # the quote before the colon was forgotten
+            if self._swallows(key):
                 self._fail("has no name of a field")
             return key
         word = _WORD.match(self._text, self.at)
@@ -165,6 +179,12 @@ class _Reader:
             self._fail("has no name of a field")
         self.at = word.end()
         return word[0]
+
+    def _swallows(self, key: str) -> bool:
+        """Tell whether a quote was forgotten, so that what looks like a key goes on to the next one."""
+        if _SIGN.search(key) and (_QUOTE.search(key) or self._declared.names_one(key)):
+            return True
+        return _NO_KEY.search(key) is not None
 
     def _value(self, depth: int, bare: re.Pattern[str]) -> Any:
         opening = self._next()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vision_batch.enrichment.answer import AnswerSchema, PartField
-from vision_batch.enrichment.echo import is_echo
+from vision_batch.enrichment.echo import is_echo, says_declaration
 from vision_batch.enrichment.loose_json import UnreadableError, read_object, unrepeated
 from vision_batch.enrichment.prose import calls_it_example, has_no_picture
 from vision_batch.enrichment.values import WrongValueError, keys_of, read_fields, spelling, storable
@@ -27,11 +27,19 @@ _REASONING = re.compile(
 _BRACES = re.compile(r'\\.|["{}]', re.DOTALL)
 # In [1,5, 2,5] the commas mean two things.
 _UNEVEN_LIST = re.compile(r"\[(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])(?=[^\[\]]*?[0-9](?:,\s|\s++,))[0-9.,\s+-]*+\]")
-# Where each value has its line, a comma within a line is a decimal one.
 _FOLDED_LIST = re.compile(r"\[[ \t\r]*+\n(?=[^\[\]]*+\])(?=[^\[\]]*?[0-9],[0-9])[0-9.,\s+-]*+\]")
+# On a line of its own: 199,90 and 1,234,567 may be one number, 120,340,560,780 are four.
+_ONE_NUMBER = re.compile(r"[0-9]++,[0-9]++,?+|[0-9]{1,3}(?:,[0-9]{3}){1,2},?+")
+_SHORT_FRACTION = re.compile(r"[0-9],[0-9]{1,2}(?![0-9])")
+_KEY_OF_LIST = re.compile(r"""([\w .\\-]++)["'`”»’]?\s*+:\s*+\Z""")
 # Words that make an object a part of JSON whose own brace is missing.
 _KEY_BEFORE = re.compile(r"""["']\s*+:[\s\[]*+\Z""")
-_KEY_BEHIND = re.compile(r"""[\s\]}]*+,\s*+["'][\w ]++["']\s*+:""")
+_KEY_BEHIND = re.compile(
+    r"""[\s\]}]*+,\s*+["'](?P<key>[\w ]++)["']\s*+:\s*+(?P<value>["'“«\[{0-9-]|(?:true|false|null|none)\b)?""",
+    re.IGNORECASE,
+)
+_CLOSES_BEHIND = re.compile(r"[^{}\[\]]{0,200}[}\]]")
+_WRAPPERS = frozenset({"answer", "result", "response"})
 _LIST_GOES_ON = re.compile(r"\s*+(?:,?\s*+\]|,\s*+\{)")
 
 
@@ -50,6 +58,33 @@ class ParsedAnswer:
 
 class _Uncertain(Exception):  # noqa: N818 - never leaves this module
     pass
+
+
+class _Declared:
+    """Know the declared fields where a text is not yet an object."""
+
+    def __init__(self, fields: Sequence[PartField]) -> None:
+        self._fields = fields
+        self._names = frozenset(map(spelling, _names(fields)))
+        spelled = "|".join(each.name.replace("_", "[ _.-]?") for each in sorted(fields, key=lambda each: each.name))
+        #: The key of a field, with its colon.
+        self.key = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
+
+    def has(self, key: str) -> bool:
+        return spelling(key) in self._names
+
+    def names_one(self, key: str) -> bool:
+        spelled = spelling(key)
+        return any(name in spelled for name in self._names)
+
+    def is_said_by(self, comment: str) -> bool:
+        return says_declaration(self._fields, comment)
+
+
+def _names(fields: Sequence[PartField]) -> Iterator[str]:
+    for each in fields:
+        yield each.name
+        yield from _names(each.fields)
 
 
 def parse_answer(schema: AnswerSchema, text: str, language: str = "en") -> ParsedAnswer:
@@ -83,11 +118,12 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     """Return the different objects of a text, without those that just repeat the declaration."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise _Uncertain(f"the text has {len(text)} characters; allowed are {MAX_TEXT_CHARACTERS}")
-    if _has_numbers(schema.fields) and (uneven := _UNEVEN_LIST.search(text) or _FOLDED_LIST.search(text)):
-        raise _Uncertain(f"the list {uneven[0][:50]} may have decimal commas")
-    names, keys = {each.name for each in schema.fields}, keys_of(schema.fields)
+    for commas in _decimal_commas(schema.fields, text):
+        raise _Uncertain(f"the list {commas[:50]} may have decimal commas")
+    declared, keys = _Declared(schema.fields), keys_of(schema.fields)
     different: dict[str, dict[str, Any]] = {}
-    for found in _objects(text, names):
+    for each in _objects(text, declared):
+        found = _unwrapped(each, declared)
         if found and not is_echo(schema.fields, found):
             told = {key: value for key, value in found.items() if spelling(key) in keys}
             different.setdefault(repr(sorted(told.items()) if told else found), told)
@@ -96,13 +132,41 @@ def _answers(schema: AnswerSchema, text: str) -> list[dict[str, Any]]:
     return list(different.values())
 
 
-def _has_numbers(fields: Sequence[PartField]) -> bool:
-    return any(
-        (each.type == "list" and each.items in {"integer", "number"}) or _has_numbers(each.fields) for each in fields
-    )
+def _unwrapped(found: dict[str, Any], declared: _Declared) -> dict[str, Any]:
+    """Return the object that is all there is in another, if that is only called the answer."""
+    for key, value in found.items() if len(found) == 1 else ():
+        if isinstance(value, dict) and key.casefold() in _WRAPPERS and not declared.has(key):
+            return value
+    return found
 
 
-def _objects(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+def _decimal_commas(fields: Sequence[PartField], text: str) -> Iterator[str]:
+    """Yield lists of numbers whose commas may be decimal ones."""
+    kinds = dict(_number_lists(fields))
+    for found in (*_UNEVEN_LIST.finditer(text), *_FOLDED_LIST.finditer(text)) if kinds else ():
+        key = _KEY_OF_LIST.search(text[max(0, found.start() - _NEAR) : found.start()])
+        kind = kinds.get(spelling(key[1])) if key and "\\" not in key[1] else "number"
+        if kind and (_UNEVEN_LIST.fullmatch(found[0]) or _is_ambiguous(found[0], kind)):
+            yield found[0]
+
+
+def _number_lists(fields: Sequence[PartField]) -> Iterator[tuple[str, str]]:
+    """Yield the key of each list of numbers and what it holds; ``number`` if it is declared twice."""
+    for each in sorted(fields, key=lambda field: field.items == "number"):
+        if each.type == "list" and each.items in {"integer", "number"}:
+            yield spelling(each.name), each.items
+    for each in fields:
+        yield from ((key, "number") for key, _ in _number_lists(each.fields))
+
+
+def _is_ambiguous(folded: str, kind: str) -> bool:
+    lines = [line for line in folded.strip("[]").split("\n") if line.strip()]
+    if len(lines) > 1 or _ONE_NUMBER.fullmatch(lines[0].strip()):
+        return True
+    return kind == "number" and _SHORT_FRACTION.search(lines[0]) is not None
+
+
+def _objects(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
     """Yield the outermost JSON objects of a text: all of it, as it should be, or what stands between other words."""
     whole = _decoded(text.strip(_BLANK))
     if isinstance(whole, str):  # encoded twice
@@ -110,7 +174,7 @@ def _objects(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
     if isinstance(whole, dict | list):
         yield from (each for each in (whole if isinstance(whole, list) else [whole]) if isinstance(each, dict))
     else:
-        yield from _scattered(_without_reasoning(text), names)
+        yield from _scattered(_without_reasoning(text), declared)
 
 
 def _decoded(text: str) -> Any:
@@ -135,7 +199,7 @@ def _without_reasoning(text: str) -> str:
     return " ".join(kept if inside else [*kept, text[position:]])
 
 
-def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
+def _scattered(text: str, declared: _Declared) -> Iterator[dict[str, Any]]:
     """Yield objects from between other words; what lies inside of broken braces is not one of them."""
     in_list, blind, behind = False, False, 0
     position = text.find("{")
@@ -145,13 +209,13 @@ def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
         before = words.rstrip()[-1:]
         in_list = before == "[" or (in_list and before == ",")
         try:
-            found, behind = read_object(text, position)
+            found, behind = read_object(text, position, declared)
         except UnreadableError as problem:
-            behind = _behind_broken(text, position, problem, names)
+            behind = _behind_broken(text, position, problem, declared)
         else:
             if in_list and not _LIST_GOES_ON.match(text, behind):
                 raise _Uncertain(f"the list around the JSON object at character {position} is cut off")
-            if _KEY_BEFORE.search(words[-_NEAR:]) or _KEY_BEHIND.match(text, behind):
+            if _KEY_BEFORE.search(words[-_NEAR:]) or _goes_on(text, behind, declared):
                 raise _Uncertain(f"the JSON object at character {position} is a part of one without a beginning")
             if calls_it_example(words[-_NEAR:]):
                 raise _Uncertain(f"the JSON object at character {position} is called an example")
@@ -161,15 +225,21 @@ def _scattered(text: str, names: Collection[str]) -> Iterator[dict[str, Any]]:
         raise _Uncertain("the model says that it has no picture")
 
 
-def _behind_broken(text: str, position: int, problem: UnreadableError, names: Collection[str]) -> int:
+def _goes_on(text: str, behind: int, declared: _Declared) -> bool:
+    """Tell whether a key and a value of the object around follow, and not words in which one is quoted."""
+    key = _KEY_BEHIND.match(text, behind)
+    return key is not None and (
+        key["value"] is not None or declared.names_one(key["key"]) or _CLOSES_BEHIND.match(text, key.end()) is not None
+    )
+
+
+def _behind_broken(text: str, position: int, problem: UnreadableError, declared: _Declared) -> int:
     """Return where braces that are no object end, if nothing in them can be meant as an answer."""
     end = _after_braces(text, position)
     if problem.is_cut or end is None:
         raise _Uncertain(f"the JSON object at character {position} is cut off") from None
     behind = max(end, problem.at)
-    spelled = "|".join(name.replace("_", "[ _.-]?") for name in sorted(names))
-    told = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
-    if told.search(text, position, behind):
+    if declared.key.search(text, position, behind):
         raise _Uncertain(f"the JSON object at character {position} {problem}") from None
     return behind
 

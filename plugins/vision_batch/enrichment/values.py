@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from vision_batch.enrichment.answer import PartField, plain_number
-from vision_batch.enrichment.echo import repeats_declaration
+from vision_batch.enrichment.echo import repeats_declaration, tells_names_only
 from vision_batch.enrichment.loose_json import Bare
 from vision_batch.enrichment.people import read_date, read_number
 
@@ -63,6 +63,8 @@ class _Place(NamedTuple):
 
 def _object(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named = _by_name(fields, found, around)
+    if tells_names_only(fields, named):
+        raise WrongValueError(f"the texts of {around.path or 'the answer'} are only what the fields are called")
     return {field.name: _value(field, named.get(field.name), around.within(field)) for field in fields}
 
 
@@ -88,15 +90,37 @@ def keys_of(fields: Sequence[PartField]) -> Mapping[str, tuple[str, ...]]:
 
 def _by_name(fields: Sequence[PartField], found: Mapping[str, Any], around: _Place) -> dict[str, Any]:
     named: dict[str, Any] = {}
+    outside: dict[str, Any] = {}
     keys, known = keys_of(fields), {field.name for field in fields}
     for key, value in found.items():
         exact = key.strip().translate(_LOOKALIKES).casefold()
         path = (exact,) if exact in known else keys.get(spelling(key), ())
         if len(path) > 1 and value is not None:
-            raise WrongValueError(f"field {'.'.join(path)!r} stands outside of its object, as {key!r}")
+            outside[key] = value
         if len(path) == 1 and repr(named.setdefault(path[0], value)) != repr(value):
             raise WrongValueError(f"field {f'{around.path}.{path[0]}'.lstrip('.')!r} has two different values")
+    for key, value in outside.items():
+        _check_is_inside(fields, named, key, value, around)
     return named
+
+
+def _check_is_inside(
+    fields: Sequence[PartField], named: Mapping[str, Any], key: str, value: Any, around: _Place
+) -> None:
+    """Pass over what stands outside of an object, if the object has a part of that name, and not another value.
+
+    :raises WrongValueError: if one of the objects it may belong to lacks it.
+    """
+    for field in fields:
+        for part in field.fields:
+            is_alone, is_joined = (spelling(key) == spelling(name) for name in (part.name, f"{field.name}_{part.name}"))
+            if not is_alone and not is_joined:
+                continue
+            whole = named.get(field.name)
+            told = _by_name(field.fields, whole, around.within(field)) if isinstance(whole, Mapping) else {}
+            inside = told.get(part.name)
+            if inside is None or (is_joined and repr(inside) != repr(value)):
+                raise WrongValueError(f"field '{field.name}.{part.name}' stands outside of its object, as {key!r}")
 
 
 def _is_nothing(field: PartField, found: Any) -> bool:

@@ -4,6 +4,7 @@ import json
 
 import duckdb
 import pytest
+from person import Person
 
 from vision_batch.demo.bill import read_bill
 from vision_batch.demo.pictures import draw_pictures
@@ -13,32 +14,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 DAYS = ("2026-08-01", "2026-08-02", "2026-08-03")
 
 
-def ask(stack, eventually, run_id, day):
+@pytest.fixture(scope="module")
+def person(stack, eventually):
+    return Person(stack, eventually, "budgeted")
+
+
+def ask(stack, eventually, person, run_id, day):
     """Start a run and wait until it asks; give what the person is shown."""
     eventually(lambda: stack.api.dag("budgeted"))
     stack.api.pause("budgeted", paused=False)
     stack.api.trigger("budgeted", conf={"partition_from": day}, run_id=run_id)
-    eventually(lambda: states(stack, run_id).get("approve") == "awaiting_input", seconds=120)
-    # An answer that is quicker than the scheduler's note of the pause counts as a failure of the task (Airflow 3.3.2).
-    noted = f"Received executor event with state success for task instance {key(run_id)}"
-    eventually(lambda: noted in (stack.folder / "log" / "scheduler.log").read_text())
-    return stack.api.call("GET", hitl(run_id))
-
-
-def key(run_id):
-    return f"TaskInstanceKey(dag_id='budgeted', task_id='approve', run_id='{run_id}', try_number=1, map_index=-1)"
-
-
-def answer(stack, run_id, choice):
-    stack.api.call("PATCH", hitl(run_id), body={"chosen_options": [choice], "params_input": {}})
-
-
-def hitl(run_id):
-    return f"/dags/budgeted/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-
-
-def states(stack, run_id):
-    return {each.task_id: each.state for each in stack.api.tasks("budgeted", run_id)}
+    return person.asked(run_id)
 
 
 def jobs(stack):
@@ -55,13 +41,13 @@ def pictures(stack):
     draw_pictures(stack.bucket, partitions=DAYS, per_partition=2)
 
 
-def test_an_approved_plan_runs(stack, eventually, finished):
+def test_an_approved_plan_runs(stack, eventually, person, finished):
     before = jobs(stack)
-    asked = ask(stack, eventually, "approved", DAYS[0])
+    asked = ask(stack, eventually, person, "approved", DAYS[0])
     assert "budget.per_run: the plan costs 200 units, allowed are 150" in asked["body"]
     assert "2 images in 1 jobs of Gemma 3 12B" in asked["body"]
     assert (claims(stack), jobs(stack)) == ({}, before)
-    answer(stack, "approved", "Approve")
+    person.answer("approved", "Approve")
     assert finished("budgeted", "approved").state == "success"
     assert jobs(stack) == before + 1
     with duckdb.connect(str(stack.warehouse), read_only=True) as db:
@@ -73,18 +59,18 @@ def test_an_approved_plan_runs(stack, eventually, finished):
     assert run == "approved"
 
 
-def test_a_rejected_plan_leaves_its_images_free(stack, eventually, finished):
+def test_a_rejected_plan_leaves_its_images_free(stack, eventually, person, finished):
     before = jobs(stack)
-    ask(stack, eventually, "rejected", DAYS[1])
-    answer(stack, "rejected", "Reject")
+    ask(stack, eventually, person, "rejected", DAYS[1])
+    person.answer("rejected", "Reject")
     assert finished("budgeted", "rejected").state == "success"
-    found = states(stack, "rejected")
+    found = person.states("rejected")
     assert (found["plan"], found["approve"], found["claim"], found["publish"]) == (
         "success", "success", "skipped", "skipped",
     )  # fmt: skip
     assert (claims(stack), jobs(stack)) == ({}, before)
-    ask(stack, eventually, "asked-again", DAYS[1])
-    answer(stack, "asked-again", "Approve")
+    ask(stack, eventually, person, "asked-again", DAYS[1])
+    person.answer("asked-again", "Approve")
     assert finished("budgeted", "asked-again").state == "success"
     assert jobs(stack) == before + 1
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import httpx
 import pytest
+from person import Person
 from PIL import Image
 
 from vision_batch.dag import JANITOR
@@ -155,13 +156,9 @@ def tidied(packed, eventually):
 
 def test_the_janitor_sends_what_has_waited_by_one_run_and_by_none_while_the_dag_is_paused(packed, eventually, tidied):
     def answer(choice):
-        details = f"/dags/{ASKS}/dagRuns/{flush.run_id}/taskInstances/approve/-1/hitlDetails"
-        eventually(lambda: states().get("approve") == "awaiting_input", seconds=120)
-        packed.api.call("PATCH", details, body={"chosen_options": [choice], "params_input": {}})
-        assert eventually(lambda: packed.api.run(ASKS, flush.run_id).state in OVER, seconds=120)
-
-    def states():
-        return {each.task_id: each.state for each in packed.api.tasks(ASKS, flush.run_id)}
+        person.asked(flush.run_id)
+        person.answer(flush.run_id, choice)
+        assert eventually(lambda: packed.api.run(ASKS, flush.run_id).state in OVER, seconds=200)
 
     def flushes():
         return [run for run in packed.api.runs(ASKS) if run.run_id.startswith("flush__")]
@@ -169,7 +166,7 @@ def test_the_janitor_sends_what_has_waited_by_one_run_and_by_none_while_the_dag_
     def waiting():
         return json.loads((packed.folder / "work" / ASKS / "open.json").read_text())["waiting"]
 
-    day = "2026-09-01"
+    day, person = "2026-09-01", Person(packed, eventually, ASKS)
     draw_pictures(packed.bucket, partitions=(day,), per_partition=2)
     for dag_id in (ASKS, JANITOR):
         eventually(lambda dag_id=dag_id: packed.api.dag(dag_id), seconds=120)

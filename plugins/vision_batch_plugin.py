@@ -1,5 +1,9 @@
-"""Let Airflow find the plugin in its plugins folder, where the package is not installed."""
+"""Register the package with Airflow."""
 
-from vision_batch.plugin import VisionBatchPlugin
+from airflow.plugins_manager import AirflowPlugin
 
-__all__ = ["VisionBatchPlugin"]
+
+class VisionBatchPlugin(AirflowPlugin):
+    """Show in ``airflow plugins`` that the package is there; operators are imported from it directly."""
+
+    name = "vision_batch"

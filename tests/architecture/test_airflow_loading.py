@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = (
@@ -32,6 +33,12 @@ executed = [name for name, module in sys.modules.items() if (getattr(module, "__
 print(json.dumps({"errors": plugins_manager.get_import_errors(), "executed": executed}))
 """
 
+LISTENERS = """
+import json
+from airflow.listeners.listener import get_listener_manager
+print(json.dumps([found.plugin_name for found in get_listener_manager().hook.on_task_instance_failed.get_hookimpls()]))
+"""
+
 PARSE = """
 import json, sys
 import airflow.sdk, airflow.sdk.bases.operator, airflow.sdk.bases.sensor, airflow.providers.standard.operators.python
@@ -43,7 +50,7 @@ print(json.dumps({"heavy": heavy, "errors": bag.import_errors, "dags": sorted(ba
 """
 
 
-def run(tmp_path: Path, code: str, *words: str, **environ: str) -> dict:
+def run(tmp_path: Path, code: str, *words: str, **environ: str) -> Any:
     """Run code in a fresh interpreter and give the JSON of its last line."""
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
@@ -62,6 +69,12 @@ def test_the_plugin_loader_executes_no_module_of_the_package_under_its_bare_name
     found = run(tmp_path, LOAD_PLUGINS)
     assert found["errors"] == {}
     assert [name for name in found["executed"] if not name.startswith("vision_batch")] == []
+
+
+def test_the_installed_package_listens_to_marks_without_a_plugins_folder(tmp_path):
+    """A mark that no triggerer has heard of cancels nothing otherwise."""
+    found = run(tmp_path, LISTENERS, AIRFLOW__CORE__PLUGINS_FOLDER=str(tmp_path), AIRFLOW__CORE__LOAD_EXAMPLES="False")
+    assert found == ["vision_batch.triggers.kills"]
 
 
 def test_parsing_the_dag_files_imports_no_heavy_library(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = PROJECT / "plugins" / "vision_batch"
 CORES = ("images", "service", "shards", "warehouse", "enrichment")
-SHELLS = ("alerts", "hooks", "operators", "sensors", "triggers", "dag", "form", "links", "provider")
+SHELLS = ("alerts", "hooks", "operators", "sensors", "triggers", "dag", "form", "links", "plugin", "provider")
 BOTTOM = ("errors", "models", "store")
 # Plain data types, and the one permission of the design.
 BETWEEN_CORES = {"service.types": CORES, "images.budget": ("enrichment",)}

@@ -33,6 +33,11 @@ UNSAFE_BUT_QUICK = ("-c", "fsync=off", "-c", "full_page_writes=off")
 LONG = {
     "test_a_process_killed_at_any_of_twenty_points_leaves_whole_shards",
     "test_a_hundred_thousand_keys_are_looked_up",
+    "test_two_versions_of_a_dag_load_at_once",
+    "test_two_processes_load_the_same_shard_at_once",
+    "test_four_processes_load_different_shards_at_once",
+    "test_processes_that_add_the_same_jobs_at_once_keep_one_row_each",
+    "test_who_reads_meanwhile_sees_whole_shards_only",
 }
 
 

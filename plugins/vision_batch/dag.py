@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from vision_batch.alerts import deadline_of, notifiers_of
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.page import broken_page, page_of
-from vision_batch.enrichment.reader import declared_name, load_declaration
+from vision_batch.enrichment.reader import declaration_files, declared_name, load_declaration
 from vision_batch.errors import DeclarationError, VisionBatchError
 from vision_batch.form import run_form
 from vision_batch.operators.approve import VisionBatchApproveOperator
@@ -79,7 +79,7 @@ def build_dags(include_folder: Path, environ: Mapping[str, str] | None = None) -
     """
     dags: dict[str, DAG] = {}
     broken: dict[Path, Exception] = {}
-    for path in sorted(include_folder.glob("enrichments/*.y*ml")):
+    for path in declaration_files(include_folder):
         try:
             declaration = load_declaration(path, include_folder=include_folder, environ=environ or os.environ)
             dag = build_dag(declaration)
@@ -166,7 +166,7 @@ def build_janitor_dag(include_folder: Path, environ: Mapping[str, str] | None = 
     ) as dag:
         declarations: dict[str, Declaration] = {}
         broken: dict[str, str | None] = {}
-        for path in sorted(include_folder.glob("enrichments/*.y*ml")):
+        for path in declaration_files(include_folder):
             try:
                 declaration = load_declaration(path, include_folder=include_folder, environ=environ or os.environ)
             except Exception as error:  # noqa: BLE001 - it has a DAG of its own that says what is wrong

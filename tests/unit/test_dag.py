@@ -11,7 +11,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from vision_batch.dag import REMOVED, build_dags, build_janitor_dag, find_include
-from vision_batch.enrichment.reader import declared_name, load_declaration
+from vision_batch.enrichment.reader import declaration_files, declared_name, load_declaration
 from vision_batch.errors import DeclarationError
 from vision_batch.models import MODELS
 from vision_batch.operators.janitor import MOST_RUNS, flush_run_ids
@@ -102,6 +102,15 @@ def test_two_declarations_of_one_name_do_not_replace_each_other_silently(include
     broken = [dag for dag in dags.values() if "broken" in dag.tags]
     assert len(broken) == 1
     assert "photo-quality" in broken[0].doc_md
+
+
+@pytest.mark.parametrize(
+    "name", ["._photo_quality.yaml", ".photo_quality.yaml.swp.yml", "photo_quality.yaml~", "a.yxml"]
+)
+def test_what_editors_and_copying_leave_is_no_declaration(include, name):
+    (include / "enrichments" / name).write_bytes(b"\0\5\x16\7")
+    assert [path.name for path in declaration_files(include)] == ["photo_quality.yaml"]
+    assert build_dags(include, environ={}).keys() == {"photo-quality"}
 
 
 def test_a_missing_prompt_file_is_told_in_the_dag(include):

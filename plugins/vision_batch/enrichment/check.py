@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.document import Place, read_document
-from vision_batch.enrichment.reader import load_declaration
+from vision_batch.enrichment.reader import declarations_in, load_declaration
 from vision_batch.errors import DeclarationError
 
 Loaded = Mapping[Path, Declaration]
@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     for path in options.files or [options.include / "enrichments"]:
         if options.files and not path.is_dir():
             files.append(path)
-        elif found := sorted(path.glob("*.y*ml")):
+        elif found := declarations_in(path):
             files += found
         else:
             parser.error(f"there are no declarations in {path}")

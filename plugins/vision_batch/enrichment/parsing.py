@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from vision_batch.enrichment.answer import AnswerSchema, PartField
@@ -66,9 +67,14 @@ class _Declared:
     def __init__(self, fields: Sequence[PartField]) -> None:
         self._fields = fields
         self._names = frozenset(map(spelling, _names(fields)))
-        spelled = "|".join(each.name.replace("_", "[ _.-]?") for each in sorted(fields, key=lambda each: each.name))
-        #: The key of a field, with its colon.
-        self.key = re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
+
+    @cached_property
+    def key(self) -> re.Pattern[str]:
+        """Match the key of a field, with its colon; only broken texts need it."""
+        spelled = "|".join(
+            each.name.replace("_", "[ _.-]?") for each in sorted(self._fields, key=lambda each: each.name)
+        )
+        return re.compile(rf"""(?:{spelled})["'`”»’]?\s*+:""", re.IGNORECASE)
 
     def has(self, key: str) -> bool:
         return spelling(key) in self._names

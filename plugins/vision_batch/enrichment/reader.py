@@ -29,11 +29,24 @@ LOCATIONS = (
 #: Those that name a DuckDB file.
 FILES = frozenset({("source", "query_file"), ("destination", "path")})
 
+#: How the names of declarations' files end.
+SUFFIXES = frozenset({".yaml", ".yml"})
+
 #: Adds models: id, then ``family`` and what else is known. Beside the declarations' folder; need not be there.
 MODELS_FILE = "models.yaml"
 
 _NAME = re.compile(r"""^name\s*:\s*(["']?)(?P<name>[a-z][a-z0-9-]{0,31})\1\s*(?:#.*)?$""", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+def declaration_files(include_folder: Path) -> list[Path]:
+    """Return the declarations' files below a folder, in the order of their names; hidden ones are none."""
+    return declarations_in(include_folder / "enrichments")
+
+
+def declarations_in(folder: Path) -> list[Path]:
+    """Return the declarations' files that lie in a folder, as `declaration_files` does."""
+    return sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
 
 
 def load_declaration(
@@ -111,7 +124,7 @@ def find_declaration(name: str, *, include_folder: Path, environ: Mapping[str, s
     :raises DeclarationError: if there is none, or its own file has a mistake.
     """
     known: list[str] = []
-    for path in sorted(include_folder.glob("enrichments/*.y*ml")):
+    for path in declaration_files(include_folder):
         try:
             declaration = load_declaration(path, include_folder=include_folder, environ=environ)
         except DeclarationError:
@@ -123,7 +136,7 @@ def find_declaration(name: str, *, include_folder: Path, environ: Mapping[str, s
         known.append(declaration.name)
     if not (include_folder / "enrichments").is_dir():
         raise DeclarationError(f"there is no folder {include_folder / 'enrichments'}; name its parent with --include")
-    meant = Path(name).stem if Path(name).suffix in {".yaml", ".yml"} else name
+    meant = Path(name).stem if Path(name).suffix in SUFFIXES else name
     raise DeclarationError(f"there is no enrichment {name!r} in {include_folder}; {allowed_names(known, meant)}")
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from vision_batch.enrichment.declaration import Declaration
-from vision_batch.enrichment.reader import load_declaration
+from vision_batch.enrichment.reader import declaration_files, load_declaration
 from vision_batch.errors import VisionBatchError
 from vision_batch.hooks.ai_studio import AIStudioHook
 from vision_batch.hooks.destination import destination_server
@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     """Print one line for each thing that was tried; return 0 if all is well, else 1."""
     parser = _parser()
     options = parser.parse_args(argv)
-    files = sorted(options.include.glob("enrichments/*.y*ml"))
+    files = declaration_files(options.include)
     if not files:
         parser.error(f"there are no declarations in {options.include / 'enrichments'}")
     # Airflow's own command line says the same: connections are looked for in its database, too.

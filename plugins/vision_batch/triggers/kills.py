@@ -70,6 +70,8 @@ def was_killed(context: Context, task_id: str) -> bool:
     except Exception as error:  # noqa: BLE001 - whatever it is: an unreadable note keeps the paid job
         log.warning("The note of the wait could not be read (%s): the job goes on.", type(error).__name__)
         return False
+    if note is None:
+        return False
     state = task_state(ti.dag_id, task_id, ti.run_id, map_index)
     return is_killed(state, note, clear_number=context["dag_run"].clear_number or 0)
 

@@ -72,7 +72,7 @@ test-cluster: $(VENV)/.installed-dev var/redis/.installed ## Run a backfill on t
 crash-matrix: $(VENV)/.installed-dev ## Kill runs at every point, go on in every way, print what was paid
 	$(PYTHON) -m pytest -q -n 2 tests/crash/test_matrix.py
 
-backfill-year: $(VENV)/.installed-dev ## Backfill a year of small days in a real Airflow, and print the jobs it took (hours)
+backfill-year: $(VENV)/.installed-dev ## Backfill a year of small days in a real Airflow, and print the jobs it took (about half an hour)
 	BACKFILL_DAYS=365 $(PYTHON) -m pytest -s tests/integration/test_stack_history.py
 
 schema: $(VENV)/.installed ## Write the JSON Schema by which editors know declarations

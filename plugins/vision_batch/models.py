@@ -137,18 +137,25 @@ def added_model(model_id: str, found: Any) -> Model:
     family: Any = fields.get("family")
     if family not in get_args(Family):
         raise InputError(f"the family of {model_id} is {family!r}; allowed: {', '.join(get_args(Family))}")
-    window, coefficient = fields.get("window_tokens"), fields.get("price_coefficient", _UNKNOWN_COEFFICIENT)
+    window = fields.get("window_tokens")
+    return Model(
+        id=model_id,
+        name=str(fields.get("name", model_id)),
+        family=family,
+        price_coefficient=_checked_coefficient(model_id, fields.get("price_coefficient", _UNKNOWN_COEFFICIENT)),
+        licence=str(fields.get("licence", "unknown")),
+        window_tokens=DEFAULT_WINDOW_TOKENS if window is None else checked_window(window),
+    )
+
+
+def _checked_coefficient(model_id: str, found: Any) -> Decimal:
     try:
-        return Model(
-            id=model_id,
-            name=str(fields.get("name", model_id)),
-            family=family,
-            price_coefficient=Decimal(str(coefficient)),
-            licence=str(fields.get("licence", "unknown")),
-            window_tokens=DEFAULT_WINDOW_TOKENS if window is None else checked_window(window),
-        )
+        coefficient = Decimal(str(found))
     except InvalidOperation:
-        raise InputError(f"the price_coefficient of {model_id} is {coefficient!r}; allowed: a number") from None
+        coefficient = Decimal("NaN")
+    if not (coefficient.is_finite() and coefficient >= 0):
+        raise InputError(f"the price_coefficient of {model_id} is {found!r}; allowed: a number, 0 or more")
+    return coefficient
 
 
 def checked_window(found: Any) -> int:

@@ -131,6 +131,12 @@ def sixteen_bit_colour() -> bytes:
     return png((160, 120, 16, 2), (b"\0" + struct.pack(">HHH", 65_535, 32_768, 0) * 160) * 120)
 
 
+def transparent_deep_gray() -> bytes:
+    """A PNG of 16-bit gray whose left half is of the value that its header declares to be transparent."""
+    row = b"\0" + struct.pack(">H", 4_660) * 80 + struct.pack(">H", 32_896) * 80
+    return png((160, 120, 16, 0), row * 120, chunk(b"tRNS", struct.pack(">H", 4_660)))
+
+
 def flipped(data: bytes, where: float = 0.5) -> bytes:
     """The file with one wrong bit."""
     at = int(len(data) * where)
@@ -196,6 +202,7 @@ def seeds() -> dict[str, Callable[[], bytes]]:
         "TIFF compressed": lambda: saved(quarters(), "TIFF", compression="tiff_lzw"),
         "TIFF JPEG": lambda: saved(quarters(), "TIFF", compression="jpeg"),
         "16-bit colour": sixteen_bit_colour,
+        "16-bit gray, a transparent value": transparent_deep_gray,
         "GPS": with_gps,
     }
     return found

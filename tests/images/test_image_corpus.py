@@ -91,6 +91,10 @@ CASES |= {
         Sent(RED, notes=("CMYK converted to sRGB through its ICC profile",)),
     ),
     "16-bit colour PNG": (corpus.sixteen_bit_colour, Sent(ORANGE)),
+    "16-bit gray PNG with a transparent value": (
+        corpus.transparent_deep_gray,
+        Sent(WHITE, notes=("I;16 gray scaled to 8 bits", ON_WHITE)),
+    ),
     "GPS": (corpus.with_gps, TAKEN_OUT),
     "GPS in a PNG": (lambda: corpus.with_gps("PNG"), TAKEN_OUT),
     "GPS in a WebP": (lambda: corpus.with_gps("WEBP"), Sent()),

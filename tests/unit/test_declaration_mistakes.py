@@ -43,6 +43,7 @@ def include(tmp_path: Path) -> Path:
         "empty": " \n",
         "braces": "Is it {colour}?",
         "product": "Is it a {product}?",
+        "nul": "What is\0 this?",
     }.items():
         (tmp_path / "include" / "prompts" / f"{name}.md").write_text(text)
     (tmp_path / "include" / "prompts" / "latin.md").write_bytes("цвет".encode("cp1251"))
@@ -132,6 +133,9 @@ MISTAKES = {
     "staging on disk": ("  path: var/warehouse.duckdb", "  type: redshift\n  connection: dwh\n  staging: file:///staging/", "line 11, field 'destination.staging': 'file:///staging/' is not a folder in S3; write it like s3://bucket/staging/"),
     "staging of another": ("  path: var/warehouse.duckdb", "  type: greenplum\n  connection: dwh\n  staging: s3://shop/staging/", "line 11, field 'destination.staging': type greenplum has no such field; take it out, or change destination.type"),
     "table": ("enrichment.photos", "photos", "line 10, field 'destination.table': 'photos' is not of the form schema.table, such as enrichment.photos"),
+    "column of DuckDB": ("    price:", "    rowid: {type: integer, description: the row}\n    price:", "line 8, field 'destination': every table in duckdb has a column 'rowid' of its own, and so has the answer; give that field another name"),
+    "NUL": ("description: the price", 'description: "the\\0 price"', "line 20, field 'answer.fields.price.description': found 'the\\x00 price', which holds the character NUL; no table can keep it"),
+    "NUL in the prompt": ("prompts/photos.md", "prompts/nul.md", "line 11, field 'prompt': 'prompts/nul.md' holds the character NUL; no table can keep it"),
     "remote file": ("var/warehouse.duckdb", "s3://shop/w.duckdb", "line 9, field 'destination.path': found 's3://shop/w.duckdb'; allowed: the path of a DuckDB file on this machine"),
 }  # fmt: skip
 
@@ -239,7 +243,7 @@ def test_a_mistake_in_a_field_of_the_answer_is_named(include, name, kind, said):
 
 
 PROMPTS = {
-    "no such file": ("prompts/photo.md", "there is no file 'prompts/photo.md' in the include folder; did you mean 'prompts/photos.md'? allowed: prompts/braces.md, prompts/empty.md, prompts/latin.md, prompts/photos.md, prompts/product.md"),
+    "no such file": ("prompts/photo.md", "there is no file 'prompts/photo.md' in the include folder; did you mean 'prompts/photos.md'? allowed: prompts/braces.md, prompts/empty.md, prompts/latin.md, prompts/nul.md, prompts/photos.md, prompts/product.md"),
     "a folder": ("prompts", "'prompts' cannot be read as UTF-8 text: IsADirectoryError"),
     "empty": ("prompts/empty.md", "'prompts/empty.md' is empty; write there what the model is asked"),
     "not UTF-8": ("prompts/latin.md", "'prompts/latin.md' cannot be read as UTF-8 text: UnicodeDecodeError"),
@@ -247,7 +251,7 @@ PROMPTS = {
     "outside": ("../secrets.txt", "'../secrets.txt' lies outside of the include folder"),
     "elsewhere": ("/etc/passwd", "'/etc/passwd' lies outside of the include folder"),
     "no name": ("5", "name the prompt's file, such as prompts/photo_quality.md"),
-    "strange name": ('"a\\0b"', "'a\\x00b' cannot be read as UTF-8 text: ValueError"),
+    "strange name": ('"a\\0b"', "found 'a\\x00b', which holds the character NUL; no table can keep it"),
 }  # fmt: skip
 
 

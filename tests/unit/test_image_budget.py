@@ -1,5 +1,7 @@
 import json
 import math
+import random
+import string
 from pathlib import Path
 
 import pytest
@@ -127,7 +129,7 @@ def test_there_are_23_grids_and_the_table_of_costs_holds():
     ("text", "tokens"),
     [
         ("", 4),
-        ("а" * 100, math.ceil(55) + 4),
+        ("а" * 24, math.ceil(13.2) + 4),
         ("ЁЖ", math.ceil(2.2) + 4),
         ("abc", math.ceil(1.1 * 1.05) + 4),
         ("ABC 123\n", math.ceil(1.1 * (2.1 + 0.1 + 3 + 0.5)) + 4),
@@ -135,10 +137,43 @@ def test_there_are_23_grids_and_the_table_of_costs_holds():
         ("ї", math.ceil(2.2) + 4),
         ("и\u0306", math.ceil(0.55) + 4),
         ("\ud800", math.ceil(3.3) + 4),
+        ("Какого цвета товар? Ответь одним словом.", math.ceil(1.1 * (2 * 1 + 31 * 0.5 + 5 * 0.1 + 2 * 0.8)) + 4),
+        (
+            "Is the price tag readable, and what does it say?\n",
+            math.ceil(1.1 * (0.7 + 36 * 0.35 + 9 * 0.1 + 2 * 0.8 + 0.5)) + 4,
+        ),
     ],
 )
 def test_text_bound(text, tokens):
     assert text_tokens_upper_bound(text) == tokens
+
+
+def drawn(letters: str, length: int, between: str = "") -> str:
+    """Return the same letters, drawn at random, each time."""
+    dice = random.Random(1)
+    return between.join(dice.choice(letters) for _ in range(length))
+
+
+SMALL, RUSSIAN = string.ascii_lowercase, "абвгдежзийклмнопрстуфхцчшщъыьэюя"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        (drawn(SMALL, 2000), 1084),
+        (drawn(SMALL + string.digits, 2000), 1430),
+        (drawn(string.ascii_letters, 2000), 1310),
+        (drawn(string.ascii_letters + string.digits + "+/", 2000), 1479),
+        (drawn("0123456789abcdef", 2000), 1754),
+        (drawn(RUSSIAN, 2000), 1583),
+        (drawn(SMALL, 1000, "\n"), 1999),
+        (drawn(SMALL, 600, "  "), 1199),
+        ("|a|b|c|d|e|\n" * 100, 1100),
+    ],
+)
+def test_texts_that_are_no_words_cost_no_more_than_is_thought(text, tokens):
+    """As many as Qwen's vocabulary makes of them were counted once."""
+    assert tokens <= text_tokens_upper_bound(text)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ def test_settings_can_say_all_about_an_added_model():
         ("x", {"family": "qwen", "window_tokens": "many"}, "the window is 'many'; allowed: a whole number from 512"),
         ("x", {"family": "qwen", "window_tokens": 4096.5}, "the window is 4096.5"),
         ("x", {"family": "qwen", "price_coefficient": "dear"}, "'dear'; allowed: a number"),
+        ("x", {"family": "qwen", "price_coefficient": -1}, "-1; allowed: a number, 0 or more"),
+        ("x", {"family": "qwen", "price_coefficient": float("nan")}, "nan; allowed: a number, 0 or more"),
+        ("x", {"family": "qwen", "price_coefficient": float("inf")}, "inf; allowed: a number, 0 or more"),
     ],
 )
 def test_a_wrong_added_model_is_told_by_field(name, found, words):

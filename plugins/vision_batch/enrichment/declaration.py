@@ -15,7 +15,7 @@ from croniter import CroniterBadDateError, croniter
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from vision_batch.enrichment.answer import AnswerSchema
-from vision_batch.enrichment.destination import Destination
+from vision_batch.enrichment.destination import SYSTEM_COLUMNS, Destination
 from vision_batch.enrichment.places import Part, Source, storage_uri
 from vision_batch.enrichment.question import Question, placeholders
 from vision_batch.enrichment.terms import Alerts, Budget, Gate, Pack, Repair
@@ -214,6 +214,18 @@ class Declaration(Part):
         if unused:
             raise ValueError(f"the prompt does not use {unused} of source.variables; write it there, or take it out")
         return prompt
+
+    @field_validator("destination")
+    @classmethod
+    def _can_name_the_columns(cls, destination: Destination, info: ValidationInfo) -> Destination:
+        answer = info.data.get("answer")
+        names = () if answer is None else tuple(column.name for column in answer.columns())
+        if taken := SYSTEM_COLUMNS.get(destination.type, frozenset()).intersection(names):
+            raise ValueError(
+                f"every table in {destination.type} has a column {min(taken)!r} of its own, and so has the answer; "
+                "give that field another name"
+            )
+        return destination
 
     @property
     def start(self) -> datetime:

@@ -18,6 +18,15 @@ _KEYS_OF_KINDS: Mapping[str, tuple[frozenset[str], str]] = {
 }
 
 
+#: What a kind of database calls columns that every table has, and no other column may be called.
+SYSTEM_COLUMNS: Mapping[str, frozenset[str]] = {
+    "duckdb": frozenset({"rowid"}),
+    "postgres": frozenset({"tableoid", "xmin", "xmax", "cmin", "cmax", "ctid"}),
+    "greenplum": frozenset({"oid", "tableoid", "xmin", "xmax", "cmin", "cmax", "ctid", "gp_segment_id"}),
+    "redshift": frozenset({"oid", "tableoid", "xmin", "xmax", "cmin", "cmax", "ctid", "insertxid", "deletexid"}),
+}
+
+
 class Destination(Part):
     """Say where the answers go.
 

@@ -65,6 +65,7 @@ def load_declaration(
         raise document.error((), "the file does not hold a mapping such as 'name: photo-quality'")
     for name in SET_BY_RUNS & found.keys():
         raise document.error((name,), no_such_field((), name))
+    _refuse_unstorable(document)
     _refuse_misplaced_variables(document)
     base = (base_folder or include_folder.parent).resolve()
     for location in LOCATIONS:
@@ -138,6 +139,12 @@ def find_declaration(name: str, *, include_folder: Path, environ: Mapping[str, s
         raise DeclarationError(f"there is no folder {include_folder / 'enrichments'}; name its parent with --include")
     meant = Path(name).stem if Path(name).suffix in SUFFIXES else name
     raise DeclarationError(f"there is no enrichment {name!r} in {include_folder}; {allowed_names(known, meant)}")
+
+
+def _refuse_unstorable(document: Document) -> None:
+    for place, text in _texts(document.values, ()):
+        if "\0" in text:
+            raise document.error(place, f"found {text[:80]!r}, which holds the character NUL; no table can keep it")
 
 
 def _refuse_misplaced_variables(document: Document) -> None:
@@ -214,6 +221,8 @@ def _prompt(document: Document, include_folder: Path) -> str:
         ) from None
     except (OSError, ValueError) as error:
         raise document.error(place, f"{name!r} cannot be read as UTF-8 text: {type(error).__name__}") from None
+    if "\0" in text:
+        raise document.error(place, f"{name!r} holds the character NUL; no table can keep it")
     if not text:
         raise document.error(place, f"{name!r} is empty; write there what the model is asked")
     return text

@@ -16,6 +16,8 @@ _EIGHT_BIT_MAX: Final = 255
 _SIXTEEN_BIT_MAX: Final = 65_535
 _STRIP_ROWS: Final = 256
 
+ON_WHITE: Final = "transparency put on white"
+
 _DEEP_GRAY: Final = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 #: Which colour space of a profile belongs to which mode.
 _SPACES: Final = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "LAB": "LAB"}
@@ -86,7 +88,7 @@ def _transformed(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.
 
 
 def _on_white(image: Image.Image, notes: Notes) -> Image.Image:
-    notes.append("transparency put on white")
+    notes.append(ON_WHITE)
     mode = "L" if image.mode in {"L", "LA", "La"} else "RGB"
 
     def flattened(strip: Image.Image) -> Image.Image:
@@ -108,10 +110,17 @@ def _to_eight_bits(image: Image.Image, notes: Notes) -> Image.Image:
     step = (high - low) / _EIGHT_BIT_MAX or 1.0
     notes.append(f"{image.mode} gray scaled to 8 bits")
     wide = "F" if image.mode == "F" else "I"
+    clear = image.info.get("transparency")
+    mask = [_EIGHT_BIT_MAX * (value == clear) for value in range(_SIXTEEN_BIT_MAX + 1)]
+    if isinstance(clear, int):
+        notes.append(ON_WHITE)
 
     def scaled(strip: Image.Image) -> Image.Image:
         deep = strip if strip.mode == wide else strip.convert(wide)
-        return deep.point(lambda value: value * (1 / step) + (0.5 - low / step)).convert("L")
+        gray = deep.point(lambda value: value * (1 / step) + (0.5 - low / step)).convert("L")
+        if isinstance(clear, int):
+            gray.paste(_EIGHT_BIT_MAX, mask=deep.point(mask, "L"))
+        return gray
 
     return _by_strips(image, "L", scaled)
 

@@ -60,11 +60,13 @@ class PreparedDataset:
 
     :param dataset_id: ``None`` if nothing is to be asked: every item was rejected, copied or released.
     :param rows_name: the file in the shard's folder that says what became of each item.
+    :param folder_id: the service's folder that it is in; ``None`` where a version before did not write that down.
     """
 
     dataset_id: str | None
     rows_name: str
     requests: int
+    folder_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,7 @@ def next_step(seen: Observed, now: datetime) -> Action:
 
 
 def _with_jobs(seen: Observed, now: datetime) -> Action:
-    jobs = sorted(seen.jobs, key=lambda job: (job.created_at, job.job_id))
+    jobs = sorted({job.job_id: job for job in seen.jobs}.values(), key=lambda job: (job.created_at, job.job_id))
     done = [job for job in jobs if job.status is JobStatus.COMPLETED]
     alive = [job for job in jobs if not job.status.is_terminal]
     if done:

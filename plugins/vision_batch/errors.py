@@ -14,6 +14,8 @@ Whether a retry can help is a type::
     │   ├── RequestRefusedError       the service refused the request as it stands
     │   ├── BudgetExceededError       a plan costs more than its budget allows
     │   ├── JobDeadError              the job ended as FAILED or CANCELED
+    │   ├── OtherFolderError          the connection names another folder than the one a shard's dataset is in
+    │   ├── ForeignJobError           somebody else asks a shard's dataset of another model
     │   ├── ReconcileError            rows sent and rows settled do not add up
     │   └── SchemaConflictError       the destination's columns contradict the declaration
     ├── RetryableError                the same call may succeed later
@@ -22,6 +24,7 @@ Whether a retry can help is a type::
     │   ├── QuotaExceededError        a quota or rate limit; knows when to come back
     │   ├── SubmitTooLateError        a paid call that was not made: the fence before it has grown too old
     │   ├── SubmitUnknownError        a paid call whose outcome is not known: look, never repeat
+    │   ├── ResultUnseenError         a job is COMPLETED and its result cannot be seen yet; knows when to look again
     │   ├── TransferError             an upload or download broke
     │   │   └── UrlExpiredError       a presigned URL is no longer valid: ask for a new one
     │   ├── StaleWriteError           somebody else replaced the object first
@@ -36,7 +39,7 @@ Whether a retry can help is a type::
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 
 class VisionBatchError(Exception):
@@ -95,6 +98,14 @@ class JobDeadError(FinalError):
     """Name a job that ended as FAILED or CANCELED, and why."""
 
 
+class OtherFolderError(FinalError):
+    """Name the folder that a shard's dataset is in, and the one that the connection names now."""
+
+
+class ForeignJobError(FinalError):
+    """Name a job that asks a shard's dataset of another model; it is nobody's of ours."""
+
+
 class ReconcileError(FinalError):
     """Give the counts that do not add up."""
 
@@ -124,6 +135,17 @@ class SubmitTooLateError(RetryableError):
 
 class SubmitUnknownError(RetryableError):
     """Say that a paid call was made and its outcome is not known."""
+
+
+class ResultUnseenError(RetryableError):
+    """Say that the result of a job that is COMPLETED, or its files, cannot be seen yet.
+
+    :param not_before: when to look again, by the clock here, if that is known.
+    """
+
+    def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
+        super().__init__(message)
+        self.not_before = not_before
 
 
 class TransferError(RetryableError):

@@ -36,6 +36,7 @@ WIDER_WINDOW_TOKENS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 _SCHEME: Final = "gpt://"
+_BRANCHES: Final = ("latest", "rc", "deprecated")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -187,6 +188,21 @@ def parse_model_uri(uri: str) -> ModelUri:
         raise InputError(f"{uri!r} is not a model URI: write {_SCHEME}<folder id>/<model>/latest")
     branch, at, suffix = tail.partition("@")
     return ModelUri(folder_id, model_id, branch, suffix if at else None)
+
+
+def may_be_same_model(asked: str, told: str) -> bool:
+    """Tell whether a model's URI, as the service tells it, may mean the one that was asked.
+
+    Recordings have it as it was sent. Only what contradicts that counts: another model, another of the known branches
+    (none means latest), another tuned model. A URI that is absent or cannot be read contradicts nothing.
+    """
+    try:
+        ours, theirs = parse_model_uri(asked), parse_model_uri(told)
+    except InputError:
+        return True
+    branches = {ours.branch or _BRANCHES[0], theirs.branch or _BRANCHES[0]}
+    other_branch = len(branches) > 1 and branches <= set(_BRANCHES)
+    return (ours.model_id, ours.suffix) == (theirs.model_id, theirs.suffix) and not other_branch
 
 
 def get_model(name_or_uri: str, *, known: Mapping[str, Model] = MODELS) -> Model:

@@ -24,6 +24,7 @@ ROWS = 6
 #: How long the client waits for a reply; one that hangs takes all of it.
 TIMEOUT_SECONDS = {"refuse": 60, "hang": 4}
 ALL = frozenset(range(ROWS))
+A_YEAR = 365 * 86_400
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,43 @@ def test_validation_failure(session):
     assert (described.status, described.errors) == (DatasetStatus.INVALID, found.errors)
     with pytest.raises(RequestRefusedError, match="is INVALID, not READY"):
         session.submit(dataset.dataset_id)
+
+
+@pytest.mark.parametrize("code", ["INTERNAL", "UNAVAILABLE"])
+def test_validation_breaks(session, code):
+    asked = session.ask(1)
+    session.emulator.scenario("validation_breaks", code=code, message="try again later")
+    dataset = session.draft(asked.lines)
+    found = session.validated(dataset.dataset_id)
+    assert (found.done, found.is_valid, found.is_refused, found.errors) == (True, False, False, ())
+    assert found.operation_error == f"{code}: try again later"
+    assert session.client.describe_dataset(dataset.dataset_id).status is DatasetStatus.INVALID
+
+
+@pytest.mark.parametrize("part", ["name", "dataset", "files"])
+def test_late_result(session, part):
+    asked = session.ask(2)
+    session.emulator.scenario("late_result", part=part, seconds=A_YEAR)
+    job = session.finished(session.submit(asked))
+    [billed] = session.bill_of(asked)
+    assert (job.status, billed["status"]) == (JobStatus.COMPLETED, "COMPLETED")
+    listed = [each.dataset_id for each in session.client.list_datasets() if each.name.startswith("Batch")]
+    assert (job.result_dataset_id is None, len(listed)) == (part != "files", part != "dataset")
+    if listed:
+        assert bool(session.client.result_files(listed[0])) == (part == "name")
+    session.emulator.advance(A_YEAR)
+    assert session.joined(asked, session.client.describe_job(job.job_id)).responses == asked.answers
+
+
+def test_overlapping_pages(session):
+    asked = session.ask(1)
+    jobs = [session.submit(asked) for _ in range(3)]
+    session.emulator.scenario("overlapping_pages", times=None)
+    assert [job.job_id for job in session.client.list_jobs()] == jobs
+    datasets = session.client.list_datasets(name_pattern="data")
+    assert [dataset.dataset_id for dataset in datasets] == [asked.dataset_id]
+    session.emulator.clear("overlapping_pages")
+    assert [job.job_id for job in session.client.list_jobs()] == jobs
 
 
 def calls(session, method):

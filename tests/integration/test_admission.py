@@ -293,16 +293,30 @@ def test_what_the_service_refuses_is_obeyed_and_leaves_nothing_behind(emulator, 
             assert [dataset.dataset_id for dataset in service.list_datasets()] == taken
 
 
+def prepared_one(resources):
+    """Claim a shard of one picture and make its dataset."""
+    [key] = claimed(resources, pictures=1)
+    validating = prepare(resources, key)
+    while finish_prepare(resources, key, validating) is None:
+        threading.Event().wait(0.05)
+    return key
+
+
+@pytest.mark.parametrize(("settle_minutes", "waits"), [(2, False), (5, True)])
+def test_a_paid_call_is_under_way_for_as_long_as_its_shard_was_claimed_with(enrichments, settle_minutes, waits):
+    """The one who asks has another `settle`, and was claimed first: only the call under way can keep him waiting."""
+    blue, red = (with_quotas(enrichments[name], jobs_per_hour=1) for name in ("blue", "red"))
+    limits = red.declaration.limits.model_copy(update={"settle": timedelta(minutes=settle_minutes)})
+    red = replace(red, declaration=red.declaration.model_copy(update={"limits": limits}))
+    first, second = prepared_one(blue), prepared_one(red)
+    assert red.shard(second).fence(1, frozenset(), datetime.now(UTC) - timedelta(minutes=6))
+    assert isinstance(submit(blue, first), WaitForRoom) is waits
+
+
 def test_a_paid_call_under_way_counts_as_a_job(enrichments):
     """Somebody else's call may have made its job, though no list shows it yet."""
     red, blue = (with_quotas(enrichments[name], jobs_per_hour=1) for name in ("red", "blue"))
-    prepared = []
-    for resources in (red, blue):
-        [key] = claimed(resources, pictures=1)
-        validating = prepare(resources, key)
-        while finish_prepare(resources, key, validating) is None:
-            threading.Event().wait(0.05)
-        prepared.append(key)
+    prepared = [prepared_one(resources) for resources in (red, blue)]
     assert red.shard(prepared[0]).fence(1, frozenset(), datetime.now(UTC))
     wait = submit(blue, prepared[1])
     assert isinstance(wait, WaitForRoom)

@@ -4,7 +4,16 @@ from decimal import Decimal
 import pytest
 
 from vision_batch.errors import InputError, UnknownModelError
-from vision_batch.models import MODELS, WIDER_WINDOW_TOKENS, Model, ModelUri, added_model, get_model, parse_model_uri
+from vision_batch.models import (
+    MODELS,
+    WIDER_WINDOW_TOKENS,
+    Model,
+    ModelUri,
+    added_model,
+    get_model,
+    may_be_same_model,
+    parse_model_uri,
+)
 
 EIGHT = {
     "qwen2-vl-7b-instruct": ("qwen", "0.5"),
@@ -134,3 +143,24 @@ def test_settings_can_say_all_about_an_added_model():
 def test_a_wrong_added_model_is_told_by_field(name, found, words):
     with pytest.raises(InputError, match=words):
         added_model(name, found)
+
+
+@pytest.mark.parametrize(
+    ("told", "same"),
+    [
+        ("gpt://b1g/gemma-3-12b-it/latest", True),
+        ("gpt://b1g/gemma-3-12b-it/", True),
+        ("gpt://b1g/gemma-3-12b-it", True),
+        ("gpt://another/gemma-3-12b-it/latest", True),
+        ("gpt://b1g/gemma-3-12b-it/2026-03-03", True),
+        ("", True),
+        ("gemma-3-4b-it", True),
+        ("gpt://b1g/gemma-3-4b-it/latest", False),
+        ("gpt://b1g/gemma-3-12b-it-tuned/latest", False),
+        ("gpt://b1g/gemma-3-12b-it/rc", False),
+        ("gpt://b1g/gemma-3-12b-it/latest@tamr1", False),
+    ],
+)
+def test_what_the_service_says_of_a_model_counts_where_it_contradicts(told, same):
+    assert may_be_same_model("gpt://b1g/gemma-3-12b-it/latest", told) is same
+    assert may_be_same_model("gpt://b1g/gemma-3-12b-it/rc", "gpt://b1g/gemma-3-12b-it/") is False

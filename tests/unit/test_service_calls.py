@@ -18,6 +18,8 @@ from yandex.cloud.ai.dataset.v1.dataset_service_pb2 import (
     CreateDatasetResponse,
     DescribeDatasetResponse,
     GetDownloadUrlsResponse,
+    ListDatasetsRequest,
+    ListDatasetsResponse,
 )
 from yandex.cloud.endpoint.api_endpoint_pb2 import ApiEndpoint
 from yandex.cloud.endpoint.api_endpoint_service_pb2 import ListApiEndpointsResponse
@@ -172,6 +174,28 @@ class TestLists:
         grpc_service.answer(LIST, page)
         assert [job.job_id for job in await client.list_jobs()] == [f"fbi{number}" for number in range(5)]
         assert ListBatchInferencesRequest.FromString(grpc_service.last(LIST).body).page_size == 100
+
+    async def test_what_moves_to_the_next_page_meanwhile_is_there_once_as_it_was_seen_last(self, grpc_service, client):
+        states = [BatchInferenceTask.PENDING, BatchInferenceTask.IN_PROGRESS]
+
+        def page(body, _context):
+            number = int(ListBatchInferencesRequest.FromString(body).page_token or 0)
+            tasks = [BatchInferenceTask(task_id=each, status=states[number]) for each in ("ab", "bc")[number]]
+            return ListBatchInferencesResponse(tasks=tasks, next_page_token="" if number else "1")
+
+        def datasets(body, _context):
+            number = int(ListDatasetsRequest.FromString(body).page_token or 0)
+            found = [DatasetInfo(dataset_id=each) for each in ("ab", "bc")[number]]
+            return ListDatasetsResponse(datasets=found, next_page_token="" if number else "1")
+
+        grpc_service.answer(LIST, page)
+        grpc_service.answer("DatasetService/List", datasets)
+        assert [(job.job_id, job.status) for job in await client.list_jobs()] == [
+            ("a", JobStatus.PENDING),
+            ("b", JobStatus.IN_PROGRESS),
+            ("c", JobStatus.IN_PROGRESS),
+        ]
+        assert [dataset.dataset_id for dataset in await client.list_datasets()] == ["a", "b", "c"]
 
     async def test_a_page_token_that_comes_twice_ends_the_reading(self, grpc_service, client):
         grpc_service.answer(LIST, ListBatchInferencesResponse(next_page_token="again"))

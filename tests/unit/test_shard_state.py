@@ -67,6 +67,12 @@ def test_nothing_to_ask_is_loaded_without_a_job():
     assert next_step(Observed(dataset=PreparedDataset(None, "rows-x.parquet", 0)), NOW) == Load(None)
 
 
+def test_one_job_seen_twice_is_no_second_one():
+    running, dead = job("a", JobStatus.IN_PROGRESS), job("a", JobStatus.FAILED)
+    assert next_step(replace(READY, jobs=(running, running)), NOW) == Wait(running)
+    assert next_step(replace(READY, jobs=(dead, dead)), NOW) == Submit(1, frozenset({"a"}))
+
+
 def test_a_ready_dataset_is_submitted_as_the_first_attempt():
     assert next_step(READY, NOW) == Submit(1, frozenset())
 

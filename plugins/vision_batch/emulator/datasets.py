@@ -12,7 +12,6 @@ from yandex.cloud.operation.operation_pb2 import Operation
 
 from vision_batch.emulator.clock import timestamp
 from vision_batch.emulator.operations import validation_operation
-from vision_batch.emulator.pages import page_of
 from vision_batch.emulator.quotas import check_dataset_count
 from vision_batch.emulator.records import Dataset, Validation
 from vision_batch.emulator.rows import TASK_TYPES, TEXT_ANSWER, TEXT_REQUEST
@@ -87,7 +86,7 @@ class DatasetService(UploadCalls):
         """Show a page of the folder's datasets, oldest first."""
         self._studio.check_folder(request.folder_id)
         found = [dataset for dataset in self._studio.stored() if self._matches(dataset, request)]
-        page, token = page_of(found, request.page_size, request.page_token, lambda dataset: dataset.dataset_id)
+        page, token = self._studio.page_of(found, request, lambda dataset: dataset.dataset_id)
         return api.ListDatasetsResponse(datasets=[self._info(dataset) for dataset in page], next_page_token=token)
 
     def delete(self, request: api.DeleteDatasetRequest, _: Call) -> Message:
@@ -113,6 +112,7 @@ class DatasetService(UploadCalls):
                 operation_id=self._studio.new_id("fds"),
                 started_at=self._studio.now(),
                 forced=self._studio.scenarios.take("validation_failure"),
+                broken=self._studio.scenarios.take("validation_breaks"),
             )
             self._studio.save(dataset)
             self._work.validate(dataset)
@@ -125,7 +125,7 @@ class DatasetService(UploadCalls):
             pb.DatasetFileDownloadUrl(
                 key=file.key, url=self._url("GET", f"/{dataset.folder_id}/{self._object(dataset, file.key)}")
             )
-            for file in sorted(dataset.files, key=lambda file: file.key)
+            for file in sorted(self._studio.files(dataset), key=lambda file: file.key)
         ]
         return api.GetDownloadUrlsResponse(dataset_id=dataset.dataset_id, download_urls=urls)
 

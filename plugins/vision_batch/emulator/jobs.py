@@ -19,11 +19,11 @@ from yandex.cloud.operation.operation_pb2 import Operation
 from vision_batch.emulator.cancel import cancel_job
 from vision_batch.emulator.clock import timestamp
 from vision_batch.emulator.operations import new_job_operation
-from vision_batch.emulator.pages import page_of
 from vision_batch.emulator.records import Job
 from vision_batch.emulator.rpc import Call, RefusalError
 from vision_batch.emulator.studio import CREATED_BY, Studio
 from vision_batch.emulator.submit import Accepted, accept
+from vision_batch.emulator.timeline import is_late
 from vision_batch.emulator.work import Work
 
 _KILLED = 137
@@ -85,7 +85,7 @@ class BatchInferenceService:
             and job.visible_at <= now
             and self._has(job, request)
         ]
-        page, token = page_of(found, request.page_size, request.page_token, lambda job: job.task_id)
+        page, token = self._studio.page_of(found, request, lambda job: job.task_id)
         return api.ListBatchInferencesResponse(tasks=[self._task(job) for job in page], next_page_token=token)
 
     def cancel(self, request: api.CancelBatchInferenceRequest, _: Call) -> Message:
@@ -109,7 +109,8 @@ class BatchInferenceService:
         return request.status in {0, shown}
 
     def _task(self, job: Job) -> BatchInferenceTask:
-        shown = self._studio.job_view(job)
+        shown, now = self._studio.job_view(job), self._studio.now()
+        named = not (is_late(job, "name", now) or is_late(job, "dataset", now))
         task = BatchInferenceTask(
             task_id=job.task_id,
             operation_id=job.operation_id,
@@ -122,7 +123,7 @@ class BatchInferenceService:
                 completion_options=_options(job.options),
             ),
             status=BatchInferenceTask.Status.Value(shown.status),
-            result_dataset_id=shown.result_dataset_id or "",
+            result_dataset_id=(shown.result_dataset_id or "") if named else "",
             created_by=CREATED_BY,
             created_at=timestamp(job.created_at, digits=3),
         )

@@ -112,7 +112,8 @@ def validation_operation(dataset: Dataset, now: float) -> Operation:
         )
     )
     if shown.done and work.breakdown is not None:
-        operation.error.CopyFrom(Status(code=grpc.StatusCode.INTERNAL.value[0], message=work.breakdown))
+        code = grpc.StatusCode[(validation.broken or {}).get("code", "INTERNAL")]
+        operation.error.CopyFrom(Status(code=code.value[0], message=work.breakdown))
     elif shown.done:
         errors = [
             dataset_pb2.ValidationError(error=fault.error, error_description=fault.description, row_numbers=fault.rows)

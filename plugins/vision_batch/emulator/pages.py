@@ -15,20 +15,25 @@ _LARGEST_SIZE = 1000
 Entry = TypeVar("Entry")
 
 
-def page_of(found: Sequence[Entry], size: int, token: str, key: Callable[[Entry], str]) -> tuple[Sequence[Entry], str]:
+def page_of(
+    found: Sequence[Entry], size: int, token: str, key: Callable[[Entry], str], *, overlapping: bool = False
+) -> tuple[Sequence[Entry], str]:
     """Return a page and the token of the next one, which is the last id of this page.
 
     :param size: 0 means the default of the proto, 100.
     :param token: empty for the first page.
+    :param overlapping: let each page but the first begin with the last entry of the page before; there are two or more.
     """
     if not 0 <= size <= _LARGEST_SIZE:
         raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, f"page_size must be 0 to {_LARGEST_SIZE}")
-    start = 0
+    start, after = 0, 0
     if token:
         keys = [key(entry) for entry in found]
         if token not in keys:
             raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, "page_token is not known")
-        start = keys.index(token) + 1
-    end = start + (size or _DEFAULT_SIZE)
+        after = keys.index(token) + 1
+        start = after - overlapping
+    end = after + (size or _DEFAULT_SIZE)
     page = found[start:end]
-    return page, key(page[-1]) if page and end < len(found) else ""
+    more = end < len(found) or (overlapping and not token)
+    return page, key(page[-1]) if page and more else ""

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 Outcome = Literal["COMPLETED", "FAILED", "CANCELED"]
 #: The states in which a job can be held, in their order.
 Alive = Literal["CREATED", "PENDING", "IN_PROGRESS"]
+#: What of a result can be late: that its job names it, all of it, or its files.
+ResultPart = Literal["name", "dataset", "files"]
 
 
 class RowFault(BaseModel):
@@ -34,11 +36,12 @@ class ValidationWork(BaseModel):
 
 
 class Validation(BaseModel):
-    """Hold one validation and the scenario that decides its end, if any."""
+    """Hold one validation and the scenarios that decide its end, if any."""
 
     operation_id: str
     started_at: float
     forced: dict[str, Any] | None = None
+    broken: dict[str, Any] | None = None
     work: ValidationWork | None = None
 
 

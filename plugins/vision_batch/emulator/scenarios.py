@@ -16,7 +16,7 @@ from typing import Any, Final, get_args
 
 import grpc
 
-from vision_batch.emulator.records import ActiveScenario, Alive
+from vision_batch.emulator.records import ActiveScenario, Alive, ResultPart
 
 #: What a parameter may be: the type of its value, or the words to choose from.
 Allowed = type | tuple[str, ...]
@@ -26,8 +26,8 @@ Allowed = type | tuple[str, ...]
 class Kind:
     """Describe one scenario.
 
-    :param occasion: what uses it up: a ``job``, a ``cancel``, a ``validation``, a ``call``, a ``reply``, a ``url``, a
-        ``part``, or a ``download``.
+    :param occasion: what uses it up: a ``job``, a ``cancel``, a ``validation``, a ``list``, a ``call``, a ``reply``, a
+        ``url``, a ``part``, or a ``download``.
     :param params: the names of its parameters, and what each may be.
     """
 
@@ -56,9 +56,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "failed_without_reason": Kind("job", {"seconds": float}),
     "canceled": Kind("job", {"seconds": float}),
     "late_visibility": Kind("job", {"seconds": float}),
+    "late_result": Kind("job", {"part": get_args(ResultPart), "seconds": float}),
     "hold_job": Kind("job", {"status": get_args(Alive)}),
     "cancel_refused_before_in_progress": Kind("cancel", always=True),
     "validation_failure": Kind("validation", {"rows": list, "error": str, "description": str}),
+    "validation_breaks": Kind("validation", {"code": _CODES, "message": str}),
+    "overlapping_pages": Kind("list", {"size": int}, always=True),
     "hold_call": Kind("call", {"method": str}),
     "unavailable_before_submit": Kind("call"),
     "resource_exhausted": Kind("call", {"method": str}),

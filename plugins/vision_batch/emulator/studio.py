@@ -8,20 +8,21 @@ import secrets
 import string
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
 from pydantic import TypeAdapter
 
 from vision_batch.emulator.clock import ClockChange, ClockOrigin, VirtualClock
+from vision_batch.emulator.pages import Entry, page_of
 from vision_batch.emulator.presign import LEAST_REAL_SECONDS, URL_SECONDS, Signer
-from vision_batch.emulator.records import ActiveScenario, Dataset, Job
+from vision_batch.emulator.records import ActiveScenario, Dataset, Job, StoredFile
 from vision_batch.emulator.rpc import Call, RefusalError
 from vision_batch.emulator.scenarios import Scenarios
 from vision_batch.emulator.settings import Settings
 from vision_batch.emulator.state import StateFolder
-from vision_batch.emulator.timeline import DatasetView, JobView, dataset_view, job_view, released
+from vision_batch.emulator.timeline import DatasetView, JobView, dataset_view, is_late, job_view, released
 
 #: Who made everything here, in the form of the service's ids.
 CREATED_BY = "ajeemulator000000000"
@@ -171,6 +172,11 @@ class Studio:
         writer = self.jobs[dataset.result_of] if dataset.result_of else None
         return dataset_view(dataset, writer, self.now())
 
+    def files(self, dataset: Dataset) -> list[StoredFile]:
+        """Return the files of a dataset that can be seen now."""
+        writer = self.jobs.get(dataset.result_of or "")
+        return [] if writer is not None and is_late(writer, "files", self.now()) else dataset.files
+
     def job(self, task_id: str) -> Job:
         """Return a job.
 
@@ -190,7 +196,15 @@ class Studio:
         if dataset.deleted or dataset.created_at > now:
             return False
         writer = self.jobs.get(dataset.result_of or "")
-        return writer is None or job_view(writer, now).result_dataset_id == dataset.dataset_id
+        if writer is None:
+            return True
+        return job_view(writer, now).result_dataset_id == dataset.dataset_id and not is_late(writer, "dataset", now)
+
+    def page_of(self, found: Sequence[Entry], request: Any, key: Callable[[Entry], str]) -> tuple[Sequence[Entry], str]:
+        """Return the page of a list that a request asks for, and the token of the next one."""
+        overlap = self.scenarios.take("overlapping_pages")
+        size = request.page_size if overlap is None else overlap.get("size", 1)
+        return page_of(found, size, request.page_token, key, overlapping=overlap is not None)
 
     # Who may do what
 

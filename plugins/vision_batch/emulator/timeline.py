@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from vision_batch.emulator.records import Alive, Dataset, Job, RowFault, Schedule
+from vision_batch.emulator.records import Alive, Dataset, Job, ResultPart, RowFault, Schedule
 
 #: 12:54:57 to 12:54:58, 12:56:07 and 12:57:13: noticed, rows counted (and the dataset READY), done.
 NOTICED_SECONDS = 1.0
@@ -26,6 +26,8 @@ BROKEN_SECONDS = 540.0
 CANCELED_SECONDS = 6.0
 #: How long a cancelled job needs to stop; not recorded.
 STOP_SECONDS = 2.0
+#: How long after its end a job's result may stay unseen where it is asked for; not recorded.
+LATE_RESULT_SECONDS = 120.0
 #: The states of a job that is alive, in their order, and the moments that end each of them; the last is the end itself.
 _ORDER = get_args(Alive)
 _MOMENTS = ("pending_at", "started_at", "settled_at", "finished_at")
@@ -143,6 +145,15 @@ def finished_at(job: Job) -> float | None:
         return plan.finished_at
     settled = settled_at(job)
     return None if settled is None else settled + (plan.finished_at - plan.settled_at)
+
+
+def is_late(job: Job, part: ResultPart, now: float) -> bool:
+    """Tell whether a scenario keeps a part of a job's result from being seen yet."""
+    late = job.scenarios.get("late_result")
+    if late is None or late.get("part", "name") != part:
+        return False
+    end = finished_at(job)
+    return end is None or now < end + float(late.get("seconds", LATE_RESULT_SECONDS))
 
 
 def job_view(job: Job, now: float) -> JobView:

@@ -78,6 +78,8 @@ class Work:
         if dataset.validation.forced is not None:
             work.faults.append(_forced_fault(dataset.validation.forced))
             work.valid_rows = max(0, work.total_rows - len(work.faults[-1].rows))
+        if dataset.validation.broken is not None:
+            work.breakdown = str(dataset.validation.broken.get("message", "The validation broke as asked"))
         work.done_at = self._studio.now()
         dataset.validation.work = work
         dataset.files = [file] if file is not None else []

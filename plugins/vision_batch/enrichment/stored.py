@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
 from vision_batch import __version__
-from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.declaration import SHORTEST_SETTLE, Declaration, Limits
 from vision_batch.errors import ShardVersionError
 
 #: How many mistakes an error names.
@@ -40,6 +41,15 @@ def read_stored(record: Mapping[str, Any], *, shard: str) -> Declaration:
     if declaration.question_key() != record.get("question_key"):
         raise _error(record, shard, "would ask another question by its declaration")
     return declaration
+
+
+def settle_of(record: Mapping[str, Any]) -> timedelta:
+    """Return for how long a shard's job may stay unseen, also where this version cannot read the rest of the record."""
+    found = (record.get("declaration") or {}).get("limits") or {}
+    try:
+        return Limits.model_validate({"settle": found.get("settle", SHORTEST_SETTLE)}).settle
+    except ValidationError:
+        return SHORTEST_SETTLE
 
 
 def _error(record: Mapping[str, Any], shard: str, why: str) -> ShardVersionError:

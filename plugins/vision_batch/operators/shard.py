@@ -11,6 +11,7 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from vision_batch.enrichment.declaration import Declaration
+from vision_batch.errors import ResultUnseenError
 from vision_batch.operators.base import EnrichmentOperator
 from vision_batch.service.admission import NotYet, WaitForRoom
 from vision_batch.triggers.job import VisionBatchTrigger, first_look_seconds
@@ -114,6 +115,8 @@ class VisionBatchPrepareOperator(ShardOperator):
 class VisionBatchLoadOperator(ShardOperator):
     """Load the shard's answers into the destination: join, parse, merge, reconcile.
 
+    Waits, deferred and for minutes at most, where the job's result cannot be seen yet.
+
     :return: number of rows by status.
     """
 
@@ -121,7 +124,17 @@ class VisionBatchLoadOperator(ShardOperator):
         """Load, unless it is done."""
         from vision_batch.steps.load import load  # noqa: PLC0415 - heavy
 
-        return load(self.open_resources(context), self.shard, str(context["run_id"]))
+        try:
+            return load(self.open_resources(context), self.shard, str(context["run_id"]))
+        except ResultUnseenError as error:
+            if error.not_before is None:
+                raise
+            self.await_turn(NotYet(error.not_before, str(error)))
+
+    def again(self, context: Context, event: Any = None) -> dict[str, int]:
+        """Look again for a result that could not be seen."""
+        del event
+        return self.execute(context)
 
 
 class VisionBatchCleanOperator(ShardOperator):

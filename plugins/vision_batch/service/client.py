@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from google.protobuf.wrappers_pb2 import DoubleValue, Int64Value
 from yandex.cloud.ai.batch_inference.v1 import batch_inference_service_pb2 as jobs_pb2
@@ -53,6 +53,9 @@ MAX_NAME_LENGTH = 63
 
 #: Entries asked for in one page of a list; the service may give fewer.
 PAGE_SIZE = 100
+
+
+Entry = TypeVar("Entry")
 
 
 class AIStudioClient:
@@ -154,7 +157,7 @@ class AIStudioClient:
         statuses: Iterable[DatasetStatus] = (),
         task_types: Iterable[str] = (),
     ) -> list[Dataset]:
-        """Return all datasets of the folder, of every page.
+        """Return all datasets of the folder, of every page, each once.
 
         :param name_pattern: a part of the name.
         """
@@ -166,7 +169,7 @@ class AIStudioClient:
             page_size=PAGE_SIZE,
         )
         pages = await self._pages(DatasetServiceStub, request, "list datasets")
-        return [read_dataset(info) for page in pages for info in page.datasets]
+        return _each_once((each.dataset_id, each) for page in pages for each in map(read_dataset, page.datasets))
 
     async def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset.
@@ -223,10 +226,10 @@ class AIStudioClient:
         return read_job(reply.task)
 
     async def list_jobs(self) -> list[Job]:
-        """Return all jobs of the folder, of every page, in the service's order."""
+        """Return all jobs of the folder, of every page, each once, in the service's order."""
         request = jobs_pb2.ListBatchInferencesRequest(folder_id=self._config.folder_id, page_size=PAGE_SIZE)
         pages = await self._pages(BatchInferenceServiceStub, request, "list jobs")
-        return [read_job(task) for page in pages for task in page.tasks]
+        return _each_once((each.job_id, each) for page in pages for each in map(read_job, page.tasks))
 
     async def cancel_job(self, job_id: str) -> None:
         """Ask the service to cancel a job; it ends later, or not.
@@ -275,6 +278,11 @@ class AIStudioClient:
                 raise ServiceUnavailableError(f"{what}: the service gave one page token twice after {len(pages)} pages")
             seen.add(token)
             request.page_token = token
+
+
+def _each_once(found: Iterable[tuple[str, Entry]]) -> list[Entry]:
+    """Leave out what a list that changes between two pages shows again; what it says last counts."""
+    return list(dict(found).values())
 
 
 class _DraftUrls(UploadUrls):

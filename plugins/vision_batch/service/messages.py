@@ -43,6 +43,7 @@ def read_dataset(info: DatasetInfo) -> Dataset:
         created_at=_time(info.created_at),
         updated_at=_time(info.updated_at),
         errors=tuple(_row_error(error) for error in info.validation_error),
+        folder_id=info.folder_id,
     )
 
 
@@ -75,6 +76,7 @@ def read_validation(operation: Operation) -> Validation:
     return Validation(
         done=operation.done,
         is_valid=bool(operation.done and answered and response.is_valid),
+        is_refused=bool(operation.done and answered and not response.is_valid),
         errors=tuple(_row_error(error) for error in response.errors),
         valid_rows=metadata.valid_rows if counted else None,
         total_rows=metadata.total_rows if counted else None,

@@ -8,7 +8,7 @@ from typing import IO, Any, Protocol, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vision_batch.errors import FinalError, TransferError
+from vision_batch.errors import FinalError, ResultUnseenError, TransferError
 from vision_batch.service.arrow_values import python_values
 from vision_batch.service.range_file import WHOLE_BYTES, RangeFile, Span
 from vision_batch.service.request_hash import RequestHash
@@ -41,6 +41,8 @@ def read_result_files(
 ) -> Iterator[pa.RecordBatch]:
     """Read every file of a result dataset: see :func:`vision_batch.service.rows.results`."""
     files = client.result_files(dataset_id)
+    if not files:
+        raise ResultUnseenError(f"dataset {dataset_id} has no files")
     for file in files:
         source = _Renewable(client, dataset_id, file)
         name = f"file {file.key!r} of dataset {dataset_id}"

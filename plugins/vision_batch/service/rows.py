@@ -49,6 +49,7 @@ def results(
 
     :param hashing: fetch whole requests, images included, and hash them so; without, images stay where they are.
     :raises FinalError: if a file is not a result in a layout we know.
+    :raises ResultUnseenError: if there is no file: a result without rows is a file without rows.
     :raises TransferError: if a file cannot be read after all retries.
     """
     from vision_batch.service.result_files import read_result_files  # noqa: PLC0415 - heavy

@@ -97,14 +97,19 @@ class Dataset:
     created_at: datetime
     updated_at: datetime
     errors: tuple[RowError, ...] = ()
+    folder_id: str = ""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Describe how far the service's validation of a dataset is."""
+    """Describe how far the service's validation of a dataset is.
+
+    :param is_refused: whether it says that the dataset is invalid; one that broke says neither this nor that.
+    """
 
     done: bool
     is_valid: bool
+    is_refused: bool = False
     errors: tuple[RowError, ...] = ()
     valid_rows: int | None = None
     total_rows: int | None = None

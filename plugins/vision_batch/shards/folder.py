@@ -254,6 +254,7 @@ class ShardFolder:
                     "dataset_id": prepared.dataset_id,
                     "rows_name": prepared.rows_name,
                     "requests": prepared.requests,
+                    "folder_id": prepared.folder_id,
                     "made_at": _iso(_now()),
                 }
             ),
@@ -266,7 +267,9 @@ class ShardFolder:
     def dataset(self) -> PreparedDataset | None:
         """Return the shard's one dataset, if it is chosen."""
         found = self._read("dataset.json")
-        return PreparedDataset(found["dataset_id"], found["rows_name"], found["requests"]) if found else None
+        if found is None:
+            return None
+        return PreparedDataset(found["dataset_id"], found["rows_name"], found["requests"], found.get("folder_id"))
 
     def dataset_made_at(self) -> datetime | None:
         """Return when the shard's one dataset was chosen."""
@@ -316,6 +319,15 @@ class ShardFolder:
                 )
             )
         return tuple(found)
+
+    def looked_for_result(self, job_id: str, found: str) -> datetime:
+        """Return when the result of a COMPLETED job was first looked for and not seen: now, if it never was.
+
+        :param found: what there was instead.
+        """
+        name = f"unseen-{job_id}.json"
+        self._create_if_new(name, _bytes({"version": 1, "at": _iso(_now()), "found": found}))
+        return _time(_json(self.store.read(f"{self.uri}/{name}"))["at"])
 
     def record_loaded(self, counts: Mapping[str, Any]) -> None:
         """Record that every item of the shard is settled in the destination."""

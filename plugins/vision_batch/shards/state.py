@@ -60,11 +60,13 @@ class PreparedDataset:
 
     :param dataset_id: ``None`` if nothing is to be asked: every item was rejected, copied or released.
     :param rows_name: the file in the shard's folder that says what became of each item.
+    :param folder_id: the service's folder that it is in; ``None`` where a version before did not write that down.
     """
 
     dataset_id: str | None
     rows_name: str
     requests: int
+    folder_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def next_step(seen: Observed, now: datetime) -> Action:
 
 
 def _with_jobs(seen: Observed, now: datetime) -> Action:
-    jobs = sorted(seen.jobs, key=lambda job: (job.created_at, job.job_id))
+    jobs = sorted({job.job_id: job for job in seen.jobs}.values(), key=lambda job: (job.created_at, job.job_id))
     done = [job for job in jobs if job.status is JobStatus.COMPLETED]
     alive = [job for job in jobs if not job.status.is_terminal]
     if done:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from vision_batch.enrichment.plan import request_bytes
+from vision_batch.enrichment.stored import settle_of
 from vision_batch.errors import QuotaExceededError
 from vision_batch.service.admission import Claim, Folder, NotYet, Stage, WaitForRoom, admit_dataset, admit_job, give_way
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Dataset, Job, JobStatus
 from vision_batch.shards.folder import OpenShard, ShardFolder, WorkFolder
-from vision_batch.shards.state import SETTLE, Attempt, Outcome
+from vision_batch.shards.state import Attempt, Outcome
 from vision_batch.steps.datasets import INSTALL_LABEL, dataset_name, is_ours
 from vision_batch.steps.resources import Resources
 
@@ -213,13 +214,13 @@ def _stage_of_prepared(shard: ShardFolder, lists: _Lists, now: datetime) -> Stag
     dataset = shard.dataset()
     if dataset is None or dataset.dataset_id is None or lists.is_asked(dataset.dataset_id):
         return None
-    under_way = any(_is_under_way(attempt, lists, now) for attempt in shard.attempts())
+    under_way = any(_is_under_way(shard, attempt, lists, now) for attempt in shard.attempts())
     return Stage.SUBMITTING if under_way else Stage.READY
 
 
-def _is_under_way(attempt: Attempt, lists: _Lists, now: datetime) -> bool:
+def _is_under_way(shard: ShardFolder, attempt: Attempt, lists: _Lists, now: datetime) -> bool:
     """Tell whether a paid call may have made a job that is not listed yet."""
     unseen = attempt.outcome is Outcome.UNKNOWN or (
         attempt.outcome is Outcome.JOB and attempt.job_id not in lists.job_ids
     )
-    return unseen and now - attempt.made_at < 2 * SETTLE
+    return unseen and now - attempt.made_at < 2 * settle_of(shard.question())

@@ -12,7 +12,7 @@ from vision_batch.shards.state import Clean, GiveUp, Nothing, Wait, next_step
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.datasets import datasets_of, delete_dataset
 from vision_batch.steps.load import give_up
-from vision_batch.steps.observe import known_jobs, observe
+from vision_batch.steps.observe import observe, own_results
 from vision_batch.steps.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,7 @@ def _delete_datasets(resources: Resources, shard: ShardFolder, service: SyncAISt
     """Delete the shard's source datasets and the results of its jobs; those gone already are no error."""
     ours = [dataset.dataset_id for dataset in datasets_of(resources, service, shard.key)]
     dataset = shard.dataset()
-    jobs = known_jobs(service, dataset.dataset_id, shard.attempts()) if dataset and dataset.dataset_id else ()
-    for dataset_id in [*(job.result_dataset_id for job in jobs), *ours]:
-        if dataset_id is not None:
-            delete_dataset(service, dataset_id)
-            crash_point("during_clean")
+    results = own_results(resources, shard, service, dataset.dataset_id) if dataset and dataset.dataset_id else []
+    for dataset_id in [*results, *ours]:
+        delete_dataset(service, dataset_id)
+        crash_point("during_clean")

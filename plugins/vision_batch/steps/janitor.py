@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vision_batch.errors import VisionBatchError
+from vision_batch.errors import ShardVersionError, VisionBatchError
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Dataset
 from vision_batch.shards.folder import OpenShard, Waiting, WorkFolder
 from vision_batch.steps.clean import clean
 from vision_batch.steps.datasets import INSTALL_LABEL, dataset_name, delete_dataset
-from vision_batch.steps.observe import known_jobs
+from vision_batch.steps.observe import own_results
 from vision_batch.steps.plan import claimed_items
 from vision_batch.steps.repair import find_riders
 from vision_batch.steps.resources import Resources
@@ -76,7 +76,7 @@ def tidy(resources: Resources) -> Tidied:
     with resources.service() as service:
         datasets = _ours(resources, service.list_datasets(name_pattern=resources.declaration.name))
         closed, remaining = _close_idle(resources, work)
-        deleted, unknown = _delete_left(work, service, datasets)
+        deleted, unknown = _delete_left(resources, work, service, datasets)
     _delete_old_plans(work)
     waiting = work.open_state().waiting
     tidied = Tidied(
@@ -139,7 +139,7 @@ def _idle(work: WorkFolder, entry: OpenShard) -> timedelta:
 
 
 def _delete_left(
-    work: WorkFolder, service: SyncAIStudioClient, datasets: Sequence[tuple[str, Dataset]]
+    resources: Resources, work: WorkFolder, service: SyncAIStudioClient, datasets: Sequence[tuple[str, Dataset]]
 ) -> tuple[list[str], list[str]]:
     """Delete datasets of closed shards, such as a slow worker makes after another has closed its shard."""
     deleted: list[str] = []
@@ -150,10 +150,13 @@ def _delete_left(
         if work.shard(key).closed() is None:
             unknown.append(dataset.dataset_id)
             continue
-        for job in known_jobs(service, dataset.dataset_id, work.shard(key).attempts()):
-            if job.result_dataset_id is not None:
-                delete_dataset(service, job.result_dataset_id)
-        delete_dataset(service, dataset.dataset_id)
+        try:
+            results = own_results(resources.for_shard(key), work.shard(key), service, dataset.dataset_id)
+        except ShardVersionError as error:
+            log.warning("Dataset %s is left to another version: %s", dataset.dataset_id, error)
+            continue
+        for dataset_id in (*results, dataset.dataset_id):
+            delete_dataset(service, dataset_id)
         deleted.append(dataset.dataset_id)
     return deleted, unknown
 

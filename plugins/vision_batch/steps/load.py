@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vision_batch.errors import NotFoundError, ReconcileError, RequestRefusedError, RetryableError
+from vision_batch.errors import NotFoundError, ReconcileError, RequestRefusedError, ResultUnseenError, RetryableError
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, needs_whole_requests
 from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 def load(resources: Resources, key: str, run_id: str) -> dict[str, int]:
     """Bring a shard to the state *loaded*, if it is not there yet; return its counts by status.
 
-    :raises RetryableError: if the job has not ended.
+    :raises RetryableError: if the job has not ended, or its result cannot be seen yet.
     :raises ReconcileError: if items and rows do not add up; nothing is recorded as loaded then.
     """
     resources = resources.for_shard(key)
@@ -89,15 +89,35 @@ def _load(loading: Loading, job: Job | None) -> dict[str, int]:
     if job is None:
         return _merge(loading, Results(None))
     if job.result_dataset_id is None:
-        return _merge(loading, Results(job, given_up=f"job {job.job_id} is COMPLETED but names no result"))
+        return _merge(loading, Results(job, given_up=_unseen(loading, job, "names no result")))
     try:
         joined = _join(loading, job, job.result_dataset_id)
+    except ResultUnseenError:
+        unseen = _unseen(loading, job, f"its result {job.result_dataset_id} has no files")
+        return _merge(loading, Results(job, given_up=unseen))
     except NotFoundError:
         if loading.folder.loaded() is not None or is_there(loading.service, job.result_dataset_id):
             raise
         gone = f"the result of job {job.job_id} was deleted before it was loaded"
         return _merge(loading, Results(job, given_up=gone))
     return _merge(loading, Results(job, joined, line_errors(job, joined.missing)))
+
+
+def _unseen(loading: Loading, job: Job, found: str) -> str:
+    """Say why a job's result is given up: what is not seen at first may only be late, and is paid.
+
+    :raises ResultUnseenError: if it has not been looked for long enough. A job may have ended long ago, by another
+        clock, or without saying when, so the time begins with the first look.
+    """
+    since, now = loading.folder.looked_for_result(job.job_id, found), datetime.now(UTC)
+    settle = loading.seen.settle
+    given_up_at = since + 2 * settle
+    reason = f"job {job.job_id} is COMPLETED, but {found}"
+    if now < given_up_at:
+        raise ResultUnseenError(
+            f"{reason}; looking again until {given_up_at:%H:%M:%S} UTC", not_before=min(given_up_at, now + settle / 4)
+        )
+    return f"{reason}, {(now - since).total_seconds():.0f} s after that was first seen"
 
 
 def _give_up(loading: Loading, given_up: GiveUp) -> dict[str, int]:
@@ -109,7 +129,7 @@ def _give_up(loading: Loading, given_up: GiveUp) -> dict[str, int]:
     if job is not None and job.result_dataset_id is not None and loading.resources.declaration.limits.salvage:
         try:
             joined = _join(loading, job, job.result_dataset_id)
-        except (NotFoundError, RequestRefusedError) as error:
+        except (NotFoundError, RequestRefusedError, ResultUnseenError) as error:
             log.warning("Job %s failed and left nothing to salvage: %s", job.job_id, error)
     return _merge(loading, Results(job, joined, given_up=given_up.reason))
 

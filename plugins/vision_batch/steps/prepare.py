@@ -15,6 +15,7 @@ from vision_batch.errors import (
     NotFoundError,
     QuotaExceededError,
     RetryableError,
+    ServiceUnavailableError,
     VisionBatchError,
 )
 from vision_batch.service.admission import NotYet, WaitForRoom
@@ -61,7 +62,7 @@ def prepare(resources: Resources, key: str) -> Validating | WaitForRoom | NotYet
             return None
         try:
             for dataset in datasets_of(resources, service, key):
-                if (found := _resume(shard, service, dataset)) is not None:
+                if (found := _resume(resources, shard, service, dataset)) is not None:
                     return found
                 if shard.dataset() is not None:
                     return None
@@ -78,22 +79,25 @@ def finish_prepare(resources: Resources, key: str, validating: Validating) -> Pr
 
     :return: the shard's dataset, or ``None`` if the validation still runs.
     :raises DatasetInvalidError: if the service refused rows: the next try leaves them out. Nothing was paid.
+    :raises ServiceUnavailableError: if the validation broke, and says nothing of the rows.
     """
     shard = resources.shard(key)
     with resources.service() as service:
         chosen = shard.dataset()
         if chosen is None:
             try:
-                service.describe_dataset(validating.dataset_id)  # the validation of a deleted one may never end
+                dataset = service.describe_dataset(validating.dataset_id)  # of a deleted one, it may never end
                 checked = service.validation(validating.operation_id)
             except NotFoundError as error:
                 _deleted_meanwhile(shard, error)
                 return shard.dataset()
             if not checked.done:
                 return None
-            if not checked.is_valid:
+            if checked.is_refused:
                 _refuse(shard, service, validating.dataset_id, checked)
-            chosen = _choose(shard, validating.dataset_id)
+            if not checked.is_valid:
+                _broken(service, dataset, checked)
+            chosen = _choose(resources, shard, dataset)
         if chosen.dataset_id != validating.dataset_id:
             log.info("Another try prepared shard %s first; deleting our dataset %s.", key, validating.dataset_id)
             delete_dataset(service, validating.dataset_id)
@@ -110,12 +114,14 @@ def _deleted_meanwhile(shard: ShardFolder, error: NotFoundError) -> None:
     log.info("Another run has prepared shard %s and deleted our dataset.", shard.key)
 
 
-def _resume(shard: ShardFolder, service: SyncAIStudioClient, dataset: Dataset) -> Validating | None:
+def _resume(
+    resources: Resources, shard: ShardFolder, service: SyncAIStudioClient, dataset: Dataset
+) -> Validating | None:
     """Take up a dataset that an earlier try left, if it was uploaded whole."""
     if not shard.has_rows(dataset.dataset_id):
         return None
     if dataset.status is DatasetStatus.READY:
-        _choose(shard, dataset.dataset_id)
+        _choose(resources, shard, dataset)
         return None
     if dataset.status is DatasetStatus.VALIDATING and (operation := service.find_validation(dataset.dataset_id)):
         return Validating(dataset.dataset_id, operation)
@@ -176,11 +182,12 @@ def _delete_unfilled(service: SyncAIStudioClient, dataset_id: str) -> None:
         log.warning("Dataset %s could not be deleted and keeps its place: %s", dataset_id, error)
 
 
-def _choose(shard: ShardFolder, dataset_id: str) -> PreparedDataset:
-    name = f"rows-{dataset_id}.parquet"
+def _choose(resources: Resources, shard: ShardFolder, dataset: Dataset) -> PreparedDataset:
+    name = f"rows-{dataset.dataset_id}.parquet"
+    folder_id = dataset.folder_id or resources.folder_id()
     requests = len({row.row for row in shard.rows(name) if row.fate is Fate.SENT})
     crash_point("before_dataset_file")
-    chosen = shard.choose_dataset(PreparedDataset(dataset_id, name, requests))
+    chosen = shard.choose_dataset(PreparedDataset(dataset.dataset_id, name, requests, folder_id))
     crash_point("after_dataset_file")
     return chosen
 
@@ -191,7 +198,7 @@ def _fates(spooled: Spooled) -> Mapping[str, int]:
 
 def _refuse(shard: ShardFolder, service: SyncAIStudioClient, dataset_id: str, checked: Validation) -> NoReturn:
     """Record which items the next try leaves out, so that one bad row does not keep the others from being asked."""
-    reason = _explain(checked.operation_error, checked.errors)
+    reason = _explain(checked.errors)
     sent = [row for row in shard.rows(f"rows-{dataset_id}.parquet") if row.row is not None]
     named = named_rows(checked.errors, 1 + max((row.row or 0 for row in sent), default=0))
     last = len(shard.refusals()) + 1 >= MOST_REFUSALS
@@ -200,6 +207,17 @@ def _refuse(shard: ShardFolder, service: SyncAIStudioClient, dataset_id: str, ch
     delete_dataset(service, dataset_id)
     raise DatasetInvalidError(
         f"{reason}. Nothing was paid. The next try leaves out {len(refused)} of {len(sent)} images, whose rows say so"
+    )
+
+
+def _broken(service: SyncAIStudioClient, dataset: Dataset, checked: Validation) -> NoReturn:
+    """Leave it to the next try to make another dataset, unless this one is READY all the same and can be used."""
+    reason = f"{checked.operation_error}" if checked.operation_error else "it ended and said nothing of the rows"
+    if dataset.status is not DatasetStatus.READY:
+        delete_dataset(service, dataset.dataset_id)
+    raise ServiceUnavailableError(
+        f"The service's validation of dataset {dataset.dataset_id} broke: {reason}. Nothing was paid, and no image is "
+        "refused by that. The next try has the dataset validated anew"
     )
 
 
@@ -216,7 +234,7 @@ def named_rows(errors: Sequence[RowError], rows: int) -> frozenset[int]:
     return frozenset(number - base for number in numbers for base in bases)
 
 
-def _explain(operation_error: str | None, errors: tuple[object, ...]) -> str:
+def _explain(errors: tuple[object, ...]) -> str:
     shown = "; ".join(str(error) for error in errors[:5])
     more = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""  # noqa: PLR2004 - enough to act on
-    return f"The service's validation refused the dataset: {operation_error or shown or 'no reason given'}{more}"
+    return f"The service's validation refused the dataset: {shown or 'no reason given'}{more}"

@@ -211,3 +211,40 @@ def test_what_is_not_a_whole_image(form, size):
     data = encoded(scene(), form)[:size]
     with pytest.raises(UnreadableImageError, match=f"{len(data)} bytes are not an image"):
         answer(data, "What is it?")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        'Ответь так: {"яркость": "темная, нормальная или светлая", "цвет": "красный"}',
+        '{\n"яркость": "темная, нормальная или светлая",\n"цвет": "красный"\n}',
+    ],
+    ids=["one line", "lines"],
+)
+def test_what_an_example_shows_is_not_repeated_as_the_answer(prompt):
+    found = answer(encoded(plain(COLOURS["black"])), prompt)
+    assert "темная, нормальная" not in found
+    assert "красный" not in found
+
+
+def test_the_words_of_an_example_are_what_is_allowed():
+    prompt = '{\n"brightness": "dark, normal or bright",\n"color": "red"\n}'
+    assert json.loads(answer(encoded(plain(COLOURS["black"])), prompt)) == {"brightness": "dark", "color": "black"}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_schema_asks_for_its_properties(indent):
+    schema = {
+        "type": "object",
+        "properties": {
+            "color": {"type": "string", "enum": ["red", "blue"], "description": "the dominant colour"},
+            "brightness": {"type": ["number", "null"], "minimum": 0, "maximum": 10},
+            "colors": {"type": "array", "items": {"type": "string"}, "description": "dominant colours"},
+            "size": {"type": "object", "properties": {"width": {"type": "integer"}, "maker": {"type": "string"}}},
+        },
+        "required": ["color"],
+    }
+    prompt = f"Answer by this schema:\n{json.dumps(schema, indent=indent)}\nand nothing else."
+    found = json.loads(answer(encoded(plain((0, 0, 255), (80, 60))), prompt))
+    assert found.pop("brightness") == pytest.approx(0.722, abs=3)
+    assert found == {"color": "blue", "colors": ["blue"], "size": {"width": 80, "maker": None}}

@@ -17,6 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 _MICROSECONDS = 6
 #: Ten years. More at once could leave what a calendar can show.
 _LONGEST_ADVANCE = 3650 * 86_400
+#: The year 9990. The clock stands there: what is planned from then on must stay within what a calendar can show.
+_END = datetime(9990, 1, 1, tzinfo=UTC).timestamp()
 
 
 class ClockChangeError(ValueError):
@@ -50,7 +52,8 @@ class ClockOrigin:
 
     def passed(self, real_seconds: float) -> float:
         """Return how many virtual seconds pass in so many real ones."""
-        return 0.0 if self.frozen else max(0.0, real_seconds) * self.speed
+        passed = 0.0 if self.frozen else max(0.0, real_seconds) * self.speed
+        return min(passed, max(0.0, _END - self.virtual))
 
 
 class VirtualClock:
@@ -77,7 +80,7 @@ class VirtualClock:
     def change(self, asked: ClockChange) -> None:
         """Freeze, resume or advance; the time never goes back by it."""
         frozen = self.origin.frozen if asked.frozen is None else asked.frozen
-        self._begin(ClockOrigin(time.time(), self.now() + asked.advance, self.speed, frozen=frozen))
+        self._begin(ClockOrigin(time.time(), min(self.now() + asked.advance, _END), self.speed, frozen=frozen))
 
     def _begin(self, origin: ClockOrigin) -> None:
         self.origin = origin

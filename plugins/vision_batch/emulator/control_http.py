@@ -60,7 +60,7 @@ class ControlHttp:
         """
         try:
             asked = parse_clock_change(json.loads(await request.body()))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         await self._work.idle()
         self._studio.change_clock(asked)
@@ -78,7 +78,7 @@ class ControlHttp:
         if request.method == "POST":
             try:
                 scenarios.add(parse_scenario(json.loads(await request.body())))
-            except (ScenarioError, ValueError) as error:
+            except (ScenarioError, ValueError, RecursionError) as error:
                 return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse(
             {

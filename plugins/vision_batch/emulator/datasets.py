@@ -76,7 +76,7 @@ class DatasetService(UploadCalls):
             )
         for name in asked:
             setattr(dataset, name, changeable[name])
-        if not 0 < len(dataset.name) <= _LONGEST_NAME:
+        if "name" in asked and not 0 < len(dataset.name) <= _LONGEST_NAME:
             raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, f"name must have 1 to {_LONGEST_NAME} characters")
         dataset.updated_at = self._studio.now()
         self._studio.save(dataset)

@@ -79,7 +79,7 @@ class IamTokenService:
             raise RefusalError(grpc.StatusCode.INVALID_ARGUMENT, f"jwt is longer than {_LONGEST_JWT} characters")
         try:
             self._check(request.jwt)
-        except (jwt.PyJWTError, ValueError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise RefusalError(grpc.StatusCode.UNAUTHENTICATED, f"The JWT is refused: {error}") from error
         expires_at = time.time() + self._token_seconds
         return api.CreateIamTokenResponse(

@@ -35,8 +35,9 @@ from vision_batch.emulator.rpc import service_handler
 from vision_batch.emulator.scenarios import ScenarioError, read_scenarios
 from vision_batch.emulator.settings import QUOTAS, Settings
 from vision_batch.emulator.state import StateFolder, StateInUseError
-from vision_batch.emulator.storage_http import StorageHttp
+from vision_batch.emulator.storage_http import CutError, StorageHttp
 from vision_batch.emulator.studio import Studio
+from vision_batch.emulator.uploads import drop_drafts
 from vision_batch.emulator.work import Work
 from vision_batch.errors import InputError
 from vision_batch.models import MODELS, Model, added_model
@@ -101,6 +102,7 @@ class _Server:
             self._discovery.address = f"{host}:{port}"
             self._studio.http_url = f"http://{host}:{listener.getsockname()[1]}"
             await server.start()
+            drop_drafts(self._studio.folder.folder)
             self._work.resume()
             http = _HttpServer(self._http_config())
             serving = asyncio.create_task(http.serve(sockets=[listener]))
@@ -135,6 +137,7 @@ class _Server:
 
     def _http_config(self) -> uvicorn.Config:
         routes = [*ControlHttp(self._studio, self._work).routes(), *StorageHttp(self._studio).routes()]
+        logging.getLogger("uvicorn.error").addFilter(_is_no_cut)
         return uvicorn.Config(
             Starlette(routes=routes),
             log_config=None,
@@ -144,6 +147,14 @@ class _Server:
             date_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
+
+
+def _is_no_cut(record: logging.LogRecord) -> bool:
+    """Tell whether a record is about anything but a connection that was cut as a scenario asked."""
+    error = record.exc_info[1] if record.exc_info else None
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return not isinstance(error, CutError)
 
 
 class _HttpServer(uvicorn.Server):

@@ -138,8 +138,10 @@ def measure(data: bytes) -> Pixels:
     :raises UnreadableImageError: it is no image, or a broken or an immense one.
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(io.BytesIO(data)) as picture,
+        ):
             width, height = picture.size
             picture.draft("RGB", (_LONGEST, _LONGEST))
             picture.load()

@@ -80,7 +80,9 @@ class Signer:
         if not signature:
             raise BadUrlError("AccessDenied", "Access Denied")
         signed = content_length if "content-length" in parameters.get("X-Amz-SignedHeaders", "") else None
-        if not hmac.compare_digest(signature, self._signature(method, path, parameters, signed)):
+        if not hmac.compare_digest(
+            signature.encode(errors="replace"), self._signature(method, path, parameters, signed).encode()
+        ):
             raise BadUrlError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided.",

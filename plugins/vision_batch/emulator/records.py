@@ -66,6 +66,7 @@ class Dataset(BaseModel):
     """Hold one dataset, uploaded or written by a job.
 
     :param reserved_bytes: what an upload URL was given for; counts against the quotas until the file is there.
+    :param joined: the parts that the upload was joined from.
     :param result_of: id of the job that writes it.
     """
 
@@ -83,6 +84,7 @@ class Dataset(BaseModel):
     reserved_bytes: int = 0
     uploaded_bytes: int | None = None
     multipart: Multipart | None = None
+    joined: dict[int, str] | None = None
     validation: Validation | None = None
     files: list[StoredFile] = Field(default_factory=list)
     result_of: str | None = None

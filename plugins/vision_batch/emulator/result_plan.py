@@ -86,7 +86,8 @@ def _break_lines(plan: ResultPlan, rows: int, scenarios: Scenarios) -> None:
         base = int(params.get("base", 1))
         first, last = int(params.get("first", 0)), min(rows - 1, int(params.get("last", 1)))
         message = str(params.get("message", "The batch could not be processed"))
-        plan.batch_faults.append(BatchFault(batch=base, first=first + base, last=last + base, message=message))
+        if first <= last:
+            plan.batch_faults.append(BatchFault(batch=base, first=first + base, last=last + base, message=message))
         plan.lines = [line for line in plan.lines if not first <= line.row <= last]
 
 

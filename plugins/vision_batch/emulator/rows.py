@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ TASK_TYPES = (TEXT_ANSWER, TEXT_REQUEST, VL_ANSWER, VL_REQUEST)
 ROLES = ("system", "user", "assistant")
 
 Message = dict[str, Any]
+
+#: What may be half of a character beyond 16 bits.
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class RowError(Exception):
@@ -91,8 +95,10 @@ def parse_row(line: bytes, task_type: str) -> Row:
 def _json_object(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise RowError("InvalidEncoding", "the line is not UTF-8") from error
+        if _HALF_PAIR.search(line):
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise RowError("InvalidEncoding", "the line is not UTF-8, or escapes half of a surrogate pair") from error
     except (ValueError, RecursionError) as error:
         raise RowError("InvalidJson", "the line is not one JSON object") from error
     if not isinstance(row, dict):
@@ -134,7 +140,7 @@ def _vl_message(message: Any) -> Message:
 
 def _part(part: Any) -> dict[str, str]:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in {"text", "image"}:
+    if kind not in ("text", "image"):
         raise RowError("InvalidContent", "a part needs 'type', text or image")
     _only_keys(
         {key: value for key, value in part.items() if value is not None}, {"type", kind}, f"a part of type {kind}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Kind:
     always: bool = False
 
 
+#: The largest number that a parameter may be: a float holds it exactly, and no clock gets there.
+_LARGEST: Final = 10**9
 _ROWS: Final = {"rows": list, "count": int, "seed": int}
 _CODES: Final = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
 
@@ -100,8 +103,9 @@ class Scenarios:
 
     def add(self, *scenarios: ActiveScenario) -> None:
         """Make scenarios active, after the earlier ones."""
-        self._active.extend(scenarios)
-        self._save(self._active)
+        together = [*self._active, *scenarios]
+        self._save(together)
+        self._active = together
 
     def clear(self, name: str | None = None) -> None:
         """Forget all scenarios, or those of one name, and let calls go on that hang because of them."""
@@ -153,50 +157,59 @@ def parse_scenario(found: Any) -> ActiveScenario:
 
     :raises ScenarioError: names what is wrong and what is allowed.
     """
-    if not isinstance(found, dict) or found.get("name") not in KINDS:
-        name = found.get("name") if isinstance(found, dict) else found
+    name = found.get("name") if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not isinstance(name, str) or name not in KINDS:
         raise ScenarioError(f"there is no scenario {name!r}; known are {', '.join(KINDS)}")
     if extra := set(found) - {"name", "times", "params"}:
         raise ScenarioError(f"unexpected keys {', '.join(sorted(extra))}; allowed are name, times, params")
-    kind = KINDS[found["name"]]
+    kind = KINDS[name]
     times = found.get("times", None if kind.always else 1)
-    if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
-        raise ScenarioError(f"'times' is {times!r}; write a number from 1, or null for always")
+    if times is not None and not (_is_count(times) and times):
+        raise ScenarioError(f"'times' is {_shown(times)}; write a number from 1, or null for always")
     params = found.get("params") or {}
     if not isinstance(params, dict):
         raise ScenarioError("'params' must be an object")
     if extra := set(params) - set(kind.params):
         allowed = ", ".join(kind.params) or "none"
-        raise ScenarioError(f"{found['name']} has no parameter {', '.join(sorted(extra))}; allowed: {allowed}")
-    for name, value in params.items():
-        _check_value(name, value, kind.params[name])
-    return ActiveScenario(name=found["name"], times=times, params=params)
+        raise ScenarioError(f"{name} has no parameter {', '.join(sorted(extra))}; allowed: {allowed}")
+    for param, value in params.items():
+        _check_value(param, value, kind.params[param])
+    return ActiveScenario(name=name, times=times, params=params)
 
 
 def _check_value(name: str, value: Any, allowed: Allowed) -> None:
     """Refuse what would happen in another way than its author meant."""
     if isinstance(allowed, tuple):
         if value not in allowed:
-            raise ScenarioError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+            raise ScenarioError(f"{name} is {_shown(value)}; allowed: {', '.join(allowed)}")
         return
     if allowed is list:
         fits = isinstance(value, list) and all(_is_count(each) for each in value)
     elif allowed is float:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        fits = _is_count(value) or (isinstance(value, float) and 0 <= value <= _LARGEST)
     else:
-        fits = _is_count(value) if allowed is int else isinstance(value, str)
+        fits = _is_count(value) if allowed is int else isinstance(value, str) and _is_unicode(value)
     if not fits:
         words = {
             list: "a list of row numbers",
-            float: "a number from 0",
-            int: "a whole number from 0",
+            float: f"a number from 0 to {_LARGEST}",
+            int: f"a whole number from 0 to {_LARGEST}",
             str: "a text",
         }
-        raise ScenarioError(f"{name} is {value!r}; write {words[allowed]}")
+        raise ScenarioError(f"{name} is {_shown(value)}; write {words[allowed]}")
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text is without lone surrogates, which no file and no reply can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
 
 
 def read_scenarios(path: Path) -> list[ActiveScenario]:

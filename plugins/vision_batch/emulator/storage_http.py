@@ -82,13 +82,17 @@ class StorageHttp:
         if announced is None:
             raise S3Error("SignatureDoesNotMatch", "The request has no Content-Length")
         dataset = self._dataset(request)
-        if dataset.validation is not None:
-            raise S3Error("AccessDenied", "The dataset takes no upload any more")
+        self._check_wanted(dataset, parameters, announced)
         folder = self._studio.folder.dataset_folder(dataset.dataset_id)
         number = int(parameters.get("partNumber", 0))
-        self._check_part(dataset, parameters, number)
+        self._break_part(number)
+        target = part_path(folder, number) if number else folder / UPLOAD
+
+        def check() -> None:
+            self._check_wanted(self._dataset(request), parameters, announced)
+
         try:
-            etag = await receive(request.stream(), part_path(folder, number) if number else folder / UPLOAD, announced)
+            etag = await receive(request.stream(), target, announced, check=check)
         except (WrongLengthError, ClientDisconnect) as error:
             raise S3Error("IncompleteBody", "The body is shorter than Content-Length") from error
         except FileNotFoundError as error:
@@ -121,15 +125,19 @@ class StorageHttp:
             dataset.uploaded_bytes = size
         self._studio.save(dataset)
 
-    def _check_part(self, dataset: Dataset, parameters: dict[str, str], number: int) -> None:
-        if not number:
-            return
-        if dataset.multipart is None or parameters.get("uploadId") != dataset.multipart.upload_id:
+    def _check_wanted(self, dataset: Dataset, parameters: dict[str, str], size: int) -> None:
+        """Refuse what a later call has made needless."""
+        if dataset.validation is not None:
+            raise S3Error("AccessDenied", "The dataset takes no upload any more")
+        if "partNumber" not in parameters:
+            if size != dataset.reserved_bytes:
+                raise S3Error("AccessDenied", "Another upload was asked for since")
+        elif dataset.multipart is None or parameters.get("uploadId") != dataset.multipart.upload_id:
             raise S3Error("NoSuchUpload", "The specified upload does not exist.")
-        if (
-            self._studio.scenarios.take("part_http_500", lambda params: params.get("part", number) == number)
-            is not None
-        ):
+
+    def _break_part(self, number: int) -> None:
+        scenarios = self._studio.scenarios
+        if number and scenarios.take("part_http_500", lambda params: params.get("part", number) == number) is not None:
             raise S3Error("InternalError", "We encountered an internal error. Please try again.")
 
     def _get(self, request: Request) -> Response:

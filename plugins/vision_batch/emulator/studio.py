@@ -8,7 +8,7 @@ import secrets
 import string
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -204,7 +204,9 @@ class Studio:
         """Return the page of a list that a request asks for, and the token of the next one."""
         overlap = self.scenarios.take("overlapping_pages")
         size = request.page_size if overlap is None else overlap.get("size", 1)
-        return page_of(found, size, request.page_token, key, overlapping=overlap is not None)
+        records: Mapping[str, Dataset | Job] = {**self.datasets, **self.jobs}
+        place = {each: (record.created_at, number) for number, (each, record) in enumerate(records.items())}
+        return page_of(found, size, request.page_token, key, place, overlapping=overlap is not None)
 
     # Who may do what
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from vision_batch.emulator.state import durable
@@ -17,9 +17,12 @@ class WrongLengthError(Exception):
     """Say that a body is not as long as announced."""
 
 
-async def receive(chunks: AsyncIterator[bytes], target: Path, length: int) -> str:
+async def receive(
+    chunks: AsyncIterator[bytes], target: Path, length: int, *, check: Callable[[], None] = lambda: None
+) -> str:
     """Write a body to a file, all or nothing; return its hexadecimal MD5.
 
+    :param check: raises if the file is not wanted any more, now that all of it has come.
     :raises WrongLengthError: it has another number of bytes.
     """
     # A client that has given up may still be sending when it tries again: each attempt has a draft of its own.
@@ -34,6 +37,7 @@ async def receive(chunks: AsyncIterator[bytes], target: Path, length: int) -> st
             if got != length:
                 raise WrongLengthError(f"{got} bytes came, {length} were announced")
             await asyncio.to_thread(durable, stream)
+        check()
         draft.rename(target)
     finally:
         draft.unlink(missing_ok=True)
@@ -48,7 +52,7 @@ def part_path(folder: Path, number: int) -> Path:
 
 
 def join_parts(folder: Path, numbers: Iterable[int]) -> int:
-    """Make the upload out of its parts, drop them, and return its size in bytes."""
+    """Make the upload out of its parts, which stay, and return its size in bytes."""
     draft = folder / f"{UPLOAD}.part"
     with draft.open("wb") as whole:
         for number in numbers:
@@ -57,5 +61,20 @@ def join_parts(folder: Path, numbers: Iterable[int]) -> int:
         durable(whole)
     size = draft.stat().st_size
     draft.rename(folder / UPLOAD)
-    shutil.rmtree(folder / "parts")
     return size
+
+
+def parts_bytes(folder: Path, numbers: Iterable[int]) -> int:
+    """Return how many bytes parts have together."""
+    return sum(part_path(folder, number).stat().st_size for number in numbers)
+
+
+def drop_parts(folder: Path) -> None:
+    """Remove the parts of an upload."""
+    shutil.rmtree(folder / "parts", ignore_errors=True)
+
+
+def drop_drafts(state: Path) -> None:
+    """Remove what transfers have left that a kill has ended."""
+    for draft in state.glob("datasets/**/*.part"):
+        draft.unlink()

@@ -16,6 +16,8 @@ REQUESTS = "requests.txt"
 MAIN = "main"
 
 _MOST_ROWS_IN_A_FAULT = 1000
+#: Faults that are told apart by their words; of those beyond, one stands for all of a kind.
+_MOST_FAULTS = 20
 _PREVIEW_LINES = 10
 _PREVIEW_BYTES = 100_000
 
@@ -91,6 +93,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _note(faults: dict[tuple[str, str], RowFault], error: RowError, number: int) -> None:
     key = (error.kind, error.description)
-    fault = faults.setdefault(key, RowFault(error=error.kind, description=error.description))
+    if key not in faults and len(faults) >= _MOST_FAULTS:
+        key = (error.kind, "more rows with such mistakes")
+    fault = faults.setdefault(key, RowFault(error=error.kind, description=key[1]))
     if len(fault.rows) < _MOST_ROWS_IN_A_FAULT:
         fault.rows.append(number)

@@ -70,7 +70,8 @@ class Work:
         try:
             work, file = await self._run(lambda: validate(folder, task_type))
         except Exception as error:  # noqa: BLE001 - shown to the caller as a breakdown
-            _log.exception("the validation of %s broke", dataset_id)
+            if not self._studio.datasets[dataset_id].deleted:
+                _log.exception("the validation of %s broke", dataset_id)
             work = ValidationWork(done_at=0, breakdown=f"Internal error: {type(error).__name__}")
         dataset = self._studio.datasets[dataset_id].model_copy(deep=True)
         if dataset.deleted or dataset.validation is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -40,10 +40,42 @@ def partition_of(interval_start: datetime, *, timezone: str, key_format: str) ->
 
 
 def last_complete_partition(now: datetime, *, cron: str | None, timezone: str, key_format: str) -> str:
-    """Return the key of the newest partition whose interval has ended."""
-    end = _cron(cron, now.astimezone(ZoneInfo(timezone)) + timedelta(microseconds=1)).get_prev(datetime)
-    start: datetime = _cron(cron, end).get_prev(datetime)
+    """Return the key of the newest partition whose interval has ended, and does not begin once more.
+
+    A cron comes to pass twice in an hour that the clock repeats: what begins then has one key and one interval, which
+    ends when the second one does.
+    """
+    zone = ZoneInfo(timezone)
+
+    def before(moment: datetime) -> datetime:
+        found: datetime = _cron(cron, moment.astimezone(UTC).astimezone(zone)).get_prev(datetime)
+        return found.astimezone(UTC).astimezone(zone)  # with the right fold
+
+    start = before(now.astimezone(UTC) + timedelta(microseconds=1))
+    clock = _least_clock(start)
+    while start.replace(tzinfo=None) >= clock or start.strftime(key_format) == clock.strftime(key_format):
+        # Straight to what lies before all of its partition: a month of minutes would be a long way.
+        begins = _parse(start.strftime(key_format), timezone, key_format)
+        start = before(min(start.astimezone(UTC), begins.astimezone(UTC)))
     return start.strftime(key_format)
+
+
+def _least_clock(when: datetime) -> datetime:
+    """Return the least that the clock shows from a time on; less than it shows then, if it is turned back before long.
+
+    Holds for times at which a cron comes to pass: whole minutes, as are those at which clocks are turned.
+    """
+    clock = when.replace(tzinfo=None)
+    if when.fold or not _comes_twice(clock, when.tzinfo):
+        return clock
+    while _comes_twice(clock - timedelta(minutes=1), when.tzinfo):
+        clock -= timedelta(minutes=1)
+    return clock
+
+
+def _comes_twice(clock: datetime, zone: tzinfo | None) -> bool:
+    first, second = (clock.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first < second
 
 
 def partitions_between(first: str, last: str, *, cron: str | None, timezone: str, key_format: str) -> list[str]:

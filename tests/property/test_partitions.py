@@ -1,16 +1,16 @@
-"""Partitions of any cron in any timezone: complete means over for good."""
+"""Partitions of any cron in any timezone: complete means over for good, and a key may be spelled in several ways."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 from croniter import croniter
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vision_batch.steps.partitions import last_complete_partition
+from vision_batch.steps.partitions import last_complete_partition, partitions_between
 
 CRONS = [
     *((f"{minute} {hour} * * *", "%Y-%m-%d") for minute in (0, 30) for hour in (0, 1, 2, 3, 23)),
@@ -64,3 +64,44 @@ def test_the_last_complete_partition_is_over_and_the_newest_one_that_is(schedule
     complete = [key for key, end in ends.items() if end <= now]
     assert found in complete
     assert ends[found] == max(ends[key] for key in complete)
+
+
+#: How a key is written, and how people and other programs write the same: no zeros, blanks, other case, other digits.
+SPELLINGS = {
+    "%d.%m.%Y": ["{d}.{m}.{Y}", "{d:02}.{m}.{Y}", "{d}.{m:02}.{Y}", "{d:2}.{m}.{Y}"],
+    "%Y-%m-%d": ["{Y}-{m}-{d}", "{Y}-{m:02}-{d}", "{Y}-{m}-{d:02}", "{Y}-{m:02}-{d:2}"],
+    "%Y-%m-%dT%H": ["{Y}-{m}-{d}T{H}", "{Y}-{m:02}-{d:02}t{H:02}", "{Y}-{m:02}-{d}t{H}"],
+    "%Y %b %d": ["{Y} {b} {d}", "{Y}   {b} {d:02}", "{Y}\t{b} {d}"],
+    "%Y-%m": ["{Y}-{m}"],
+}
+ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+
+
+@st.composite
+def ranges(draw: Callable) -> tuple[str, str, list[str], list[str]]:
+    """Draw a cron and a format of keys, the ends of a range, and the same ends in other spellings."""
+    key_format = draw(st.sampled_from(sorted(SPELLINGS)))
+    crons = ["0 */6 * * *"] if "%H" in key_format else ["0 0 * * *", "0 3 * * *", "30 23 * * *"]
+    first, days = draw(st.integers(0, 700)), draw(st.integers(0, 40))
+    ends = [datetime(2025, 1, 1, 6, tzinfo=UTC) + timedelta(days=day) for day in (first, first + days)]
+    keys = [day.strftime(key_format) for day in ends]
+    return draw(st.sampled_from(crons)), key_format, keys, [draw(spelled(day, key_format)) for day in ends]
+
+
+@st.composite
+def spelled(draw: Callable, day: datetime, key_format: str) -> str:
+    month = draw(st.sampled_from([str.upper, str.lower, str.title]))(day.strftime("%b"))
+    year = str(day.year).translate(draw(st.sampled_from([{}, ARABIC])))
+    return draw(st.sampled_from(SPELLINGS[key_format])).format(Y=year, m=day.month, d=day.day, H=day.hour, b=month)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ranges())
+@example(("0 3 * * *", "%d.%m.%Y", ["01.01.2026", "05.01.2026"], ["01.01.2026", "5.1.2026"]))
+@example(("0 3 * * *", "%Y-%m-%d", ["2026-01-05", "2026-01-05"], ["2026-1-5", "2026-1-5"]))
+def test_a_range_is_the_same_however_its_ends_are_spelled(drawn):
+    cron, key_format, keys, spellings = drawn
+    cut = {"cron": cron, "timezone": "Europe/Moscow", "key_format": key_format}
+    found = partitions_between(*spellings, **cut)
+    assert found == partitions_between(*keys, **cut)
+    assert [found[0], found[-1]] == keys

@@ -91,11 +91,32 @@ def test_a_day_or_a_month_of_minutes_is_complete_when_it_is_over(key_format, exp
     assert last_complete_partition(now, cron="* * * * *", timezone="UTC", key_format=key_format) == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "key_format"),
+    [
+        ("01.01.2026", "5.1.2026", "%d.%m.%Y"),
+        ("2026-1-1", "2026-1-5", "%Y-%m-%d"),
+        ("2026 jan 1", "2026  JAN 5", "%Y %b %d"),
+    ],
+)
+def test_a_range_holds_its_last_day_however_that_is_spelled(first, last, key_format):
+    days = partitions_between(first, last, cron="0 3 * * *", timezone="UTC", key_format=key_format)
+    assert days == [datetime(2026, 1, day, tzinfo=UTC).strftime(key_format) for day in range(1, 6)]
+
+
 @pytest.mark.parametrize("cron", ["0 0 * * *", "0 3 * * *", "30 23 * * *", "0 * * * *", None])
 def test_a_range_names_every_day_once_with_both_ends(cron):
     days = partitions_between("2026-03-27", "2026-03-30", cron=cron, timezone="Europe/Berlin", key_format="%Y-%m-%d")
     assert days == ["2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30"]
     assert partitions_between("2026-03-27", "2026-03-27", cron=cron, **DAILY) == ["2026-03-27"]
+
+
+def test_a_range_from_an_hour_that_comes_twice_holds_nothing_before_it():
+    cut = {"cron": "*/30 * * * *", "timezone": "Europe/Berlin", "key_format": "%Y-%m-%dT%H-%M"}
+    first, second, third = "2026-10-25T02-00", "2026-10-25T02-30", "2026-10-25T03-00"
+    assert partitions_between(second, second, **cut) == [second]
+    assert partitions_between(second, third, **cut) == [second, third]
+    assert partitions_between(first, third, **cut) == [first, second, third]
 
 
 def test_a_year_is_365_partitions():

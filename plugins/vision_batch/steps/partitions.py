@@ -81,13 +81,15 @@ def _comes_twice(clock: datetime, zone: tzinfo | None) -> bool:
 def partitions_between(first: str, last: str, *, cron: str | None, timezone: str, key_format: str) -> list[str]:
     """Return the keys of all partitions from ``first`` to ``last``, both included, oldest first.
 
+    The two may be spelled in any way in which ``key_format`` reads them, such as ``2026-1-5``.
+
     :raises DeclarationError: if a key does not fit ``key_format``, or the range is the wrong way round, empty or
         absurdly long.
     """
     start, end = (_parse(key, timezone, key_format) for key in (first, last))
     if start > end:
         raise DeclarationError(f"partition_from is {first!r}, after partition_to {last!r}: swap them")
-    keys = list(dict.fromkeys(_keys(start, end, last, cron, key_format)))
+    keys = list(dict.fromkeys(_keys(start, end, end.strftime(key_format), cron, key_format)))
     if not keys:
         before, after = (_cron(cron, start).get_prev(datetime), _cron(cron, end).get_next(datetime))
         raise DeclarationError(
@@ -146,7 +148,8 @@ def _keys(start: datetime, end: datetime, last: str, cron: str | None, key_forma
         key = when.strftime(key_format)
         if when > end and key != last:  # a daily cron at 03:00 starts after the midnight that its key names
             return
-        yield key
+        if when >= start:  # by the clock, which may be turned back behind the start
+            yield key
 
 
 def _cron(cron: str | None, start: datetime) -> croniter:

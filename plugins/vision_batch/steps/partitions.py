@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
+from vision_batch.enrichment.layouts import DAILY
 from vision_batch.errors import DeclarationError
-
-#: The cron that cuts the source of an enrichment without a schedule.
-DAILY = "0 0 * * *"
 
 #: A range of more partitions than this is taken for a slip of the pen.
 MAX_PARTITIONS = 50_000

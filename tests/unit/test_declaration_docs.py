@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from vision_batch.enrichment.answer import AnswerField
 from vision_batch.enrichment.declaration import Declaration, Destination, Limits, Options
+from vision_batch.enrichment.layouts import mistake_in_layout
 from vision_batch.enrichment.mistakes import SET_BY_RUNS
 from vision_batch.enrichment.places import Source
 from vision_batch.enrichment.reader import load_declaration
@@ -115,11 +116,13 @@ def test_the_sources_of_the_page_are_good(page, number):
     assert Source.model_validate(yaml.safe_load(text)["source"]).variables.keys() == {"product"}
 
 
-def test_the_layouts_of_the_page_tell_days_apart(page):
-    layouts = re.findall(r"`uri: (\S+)`", page)
-    assert len(layouts) == 4
-    for uri in layouts:
-        assert Source(uri=uri).prefix("2026-11-22") != Source(uri=uri).prefix("2026-11-23")
+def test_the_layouts_of_the_page_tell_partitions_apart(page):
+    layouts = re.findall(r"^\| .* \| (`(?:uri|manifest): .*\{partition.*) \|$", page, re.MULTILINE)
+    assert len(layouts) == 7
+    for layout in layouts:
+        source = {key: text for code in re.findall("`(.*?)`", layout) for key, text in yaml.safe_load(code).items()}
+        cron = source.pop("schedule", None)
+        assert mistake_in_layout(Source.model_validate(source), cron) is None
 
 
 def test_the_example_of_the_page_loads(page, tmp_path):

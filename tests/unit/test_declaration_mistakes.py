@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -155,8 +156,6 @@ SOURCES = {
     "nothing": ("connection: aws", "photos", "line 6, field 'source.query': found none of uri, manifest and query; give one of the three"),
     "two": (f"uri: s3://shop/{{partition}}/\n  {MANIFEST}", "photos", "line 6, field 'source.query': found uri and manifest of uri, manifest and query; give one of the three"),
     "unknown key": (f"{MANIFEST}\n  url_column: photo", "photos", "line 8, field 'source.url_column': there is no such field; did you mean 'uri_column'? allowed: allowed_prefixes, connection, extensions, format, key_column, manifest, partition_format, query, query_connection, query_file, uri, uri_column, variables"),
-    "mixed months": ("uri: s3://shop/{partition:%Y}/{partition:%d}/", "photos", "line 7, field 'source.uri': 's3://shop/{partition:%Y}/{partition:%d}/' mixes partitions: that of 2026-11-01 is 's3://shop/2026/01/', that of 2026-12-01 is 's3://shop/2026/01/'"),
-    "one day begins another": ("uri: s3://shop/{partition:%Y/%m}-{partition:%-d}", "photos", "line 7, field 'source.uri': 's3://shop/{partition:%Y/%m}-{partition:%-d}' mixes partitions: that of 2026-11-01 is 's3://shop/2026/11-1', that of 2026-11-11 is 's3://shop/2026/11-11'"),
     "hive in another way": ("uri: s3://shop/year={year}/", "photos", "line 7, field 'source.uri': 's3://shop/year={year}/' has {year}; write it like s3://bucket/photos/{partition}/"),
     "any bucket": ("uri: s3://{partition}/photos/", "photos", "line 7, field 'source.uri': 's3://{partition}/photos/' has its placeholder in the bucket's name, so that images of other buckets could be read too; write it like s3://bucket/photos/{partition}/"),
     "any bucket of a kind": ("uri: s3://shop-{partition:%Y}/{partition}/", "photos", "line 7, field 'source.uri': 's3://shop-{partition:%Y}/{partition}/' has its placeholder in the bucket's name, so that images of other buckets could be read too; write it like s3://bucket/photos/{partition}/"),
@@ -193,6 +192,35 @@ SOURCES = {
 def test_a_mistake_about_the_source_is_named(include, source, prompt, said):
     text = GOOD.replace("uri: s3://shop/photos/{partition}/", source).replace("photos.md", f"{prompt}.md")
     assert message(include, text) == f"photos.yaml, {said}"
+
+
+DAILY, HOURLY = "0 0 * * *", "0 * * * *"
+
+#: The schedule, what stands below `source`, and what is said of partitions that it mixes.
+LAYOUTS = {
+    "months": (DAILY, "uri: s3://shop/{partition:%Y}/{partition:%d}/", "line 7, field 'source.uri': 's3://shop/{partition:%Y}/{partition:%d}/' mixes partitions: 2025-01-01 and 2025-02-01 are both at 's3://shop/2025/01/'; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d}/"),
+    "days of a week": (DAILY, "uri: s3://shop/a/{partition:%Y}/w{partition:%V}/", "line 7, field 'source.uri': 's3://shop/a/{partition:%Y}/w{partition:%V}/' mixes partitions: 2025-01-01 and 2025-01-02 are both at 's3://shop/a/2025/w01/'; write it like s3://shop/a/{partition}/ or s3://shop/a/{partition:%Y/%m/%d}/"),
+    "weeks of a year that is not theirs": ("0 0 * * 1", "uri: s3://shop/{partition:%Y}/{partition:%V}/", "line 7, field 'source.uri': 's3://shop/{partition:%Y}/{partition:%V}/' mixes partitions: 2029-01-01 and 2029-12-31 are both at 's3://shop/2029/01/'; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d}/"),
+    "days that begin another": (DAILY, "uri: s3://shop/{partition:%Y/%m}-{partition:%-d}", "line 7, field 'source.uri': 's3://shop/{partition:%Y/%m}-{partition:%-d}' mixes partitions: 's3://shop/2025/01-10', that of 2025-01-10, begins with 's3://shop/2025/01-1', that of 2025-01-01; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d}/"),
+    "days of the year that begin another": (DAILY, "uri: s3://shop/{partition:%Y/%-j}", "line 7, field 'source.uri': 's3://shop/{partition:%Y/%-j}' mixes partitions: 's3://shop/2025/10', that of 2025-01-10, begins with 's3://shop/2025/1', that of 2025-01-01; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d}/"),
+    "months that begin another": ("@monthly", "uri: s3://shop/{partition:%Y}/{partition:%-m}\n  partition_format: '%Y-%m'", "line 7, field 'source.uri': 's3://shop/{partition:%Y}/{partition:%-m}' mixes partitions: 's3://shop/2025/10', that of 2025-10, begins with 's3://shop/2025/1', that of 2025-01; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m}/"),
+    "digits without a sign between them": (DAILY, "uri: s3://shop/{partition:%Y}/{partition:%-m}{partition:%-d}/", "line 7, field 'source.uri': 's3://shop/{partition:%Y}/{partition:%-m}{partition:%-d}/' mixes partitions: 2025-01-11 and 2025-11-01 are both at 's3://shop/2025/111/'; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d}/"),
+    "hours of the clock": (HOURLY, "uri: s3://shop/{partition:%Y-%m-%d}/{partition:%I}/\n  partition_format: '%Y-%m-%dT%H'", "line 7, field 'source.uri': 's3://shop/{partition:%Y-%m-%d}/{partition:%I}/' mixes partitions: 2026-01-01T00 and 2026-01-01T12 are both at 's3://shop/2026-01-01/12/'; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d/%H}/"),
+    "hours that begin another": (HOURLY, "uri: s3://shop/{partition:%Y-%m-%d}/{partition:%-H}\n  partition_format: '%Y-%m-%dT%H'", "line 7, field 'source.uri': 's3://shop/{partition:%Y-%m-%d}/{partition:%-H}' mixes partitions: 's3://shop/2026-01-01/10', that of 2026-01-01T10, begins with 's3://shop/2026-01-01/1', that of 2026-01-01T01; write it like s3://shop/{partition}/ or s3://shop/{partition:%Y/%m/%d/%H}/"),
+    "keys of hours": (HOURLY, "query: SELECT uri FROM photos WHERE hour = {partition}\n  allowed_prefixes: [s3://shop/photos/]\n  query_connection: dwh\n  partition_format: '%Y-%m-%d %I'", "line 10, field 'source.partition_format': '%Y-%m-%d %I' mixes partitions: what begins at 00:00 and at 12:00 is '2025-01-01 12' both times; write it like '%Y-%m-%dT%H'"),
+    "keys of minutes": ("*/15 * * * *", "uri: s3://shop/{partition}/\n  partition_format: '%Y-%m-%d-%M'", "line 8, field 'source.partition_format': '%Y-%m-%d-%M' mixes partitions: what begins at 00:00 and at 01:00 is '2025-01-01-00' both times; write it like '%Y-%m-%dT%H-%M'"),
+    "lists": (DAILY, "manifest: s3://shop/{partition:%Y}/{partition:%B}/list.csv", "line 7, field 'source.manifest': 's3://shop/{partition:%Y}/{partition:%B}/list.csv' mixes partitions: 2025-01-01 and 2025-01-02 are both at 's3://shop/2025/January/list.csv'; write it like s3://shop/{partition}/list.csv or s3://shop/{partition:%Y/%m/%d}/list.csv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedule", "source", "said"), LAYOUTS.values(), ids=LAYOUTS)
+def test_partitions_that_a_source_mixes_are_named_and_what_is_advised_is_taken(include, schedule, source, said):
+    text = GOOD.replace(DAILY, schedule)
+    told = message(include, text.replace("uri: s3://shop/photos/{partition}/", source))
+    assert told == f"photos.yaml, {said}"
+    wrong, advised = re.search(r": '([^']*)' mixes .* write it like (.*)", told).groups()
+    for better in advised.split(" or "):
+        load(include, text.replace("uri: s3://shop/photos/{partition}/", source.replace(wrong, better.strip("'"))))
 
 
 @pytest.mark.parametrize("source", [MANIFEST, QUERY, f"{QUERY}\n  partition_format: '%Y-%m'"])

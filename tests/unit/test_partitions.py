@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from croniter import croniter
 
 from vision_batch.errors import DeclarationError
 from vision_batch.steps.partitions import (
@@ -47,11 +48,75 @@ def test_short_schedules_have_short_partitions():
     )
 
 
+@pytest.mark.parametrize(
+    ("zone", "cron", "day"),
+    [
+        ("Europe/Berlin", "0 2 * * *", "2026-10-25"),
+        ("Europe/Berlin", "30 2 * * *", "2026-10-25"),
+        ("Europe/Berlin", "0 3 * * *", "2026-10-25"),
+        ("America/New_York", "0 1 * * *", "2026-11-01"),
+        ("Atlantic/Azores", "0 0 * * *", "2026-10-25"),
+        ("America/Havana", "0 0 * * *", "2026-11-01"),
+        ("Asia/Beirut", "30 23 * * *", "2026-10-24"),
+    ],
+)
+def test_the_hour_that_summer_time_repeats_at_its_end_completes_no_day(zone, cron, day):
+    began = croniter(cron, datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)) - timedelta(minutes=1))
+    began = began.get_next(datetime).astimezone(UTC)
+    before = (datetime.fromisoformat(day) - timedelta(days=1)).date().isoformat()
+    cut = {"cron": cron, "timezone": zone, "key_format": "%Y-%m-%d"}
+    for minutes in (0, 20, 59, 60, 61, 119, 120, 300, 23 * 60):
+        assert last_complete_partition(began + timedelta(minutes=minutes), **cut) == before
+    assert last_complete_partition(began + timedelta(hours=25), **cut) == day
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-10-25T00:10", "2026-10-25T01-30"),  # 02:10, and 02:00 comes once more
+        ("2026-10-25T00:50", "2026-10-25T01-30"),
+        ("2026-10-25T01:10", "2026-10-25T01-30"),  # 02:10 again
+        ("2026-10-25T01:30", "2026-10-25T02-00"),
+        ("2026-10-25T02:00", "2026-10-25T02-30"),
+    ],
+)
+def test_half_hours_that_come_twice_are_complete_after_the_second_time(now, expected):
+    cut = {"cron": "*/30 * * * *", "timezone": "Europe/Berlin", "key_format": "%Y-%m-%dT%H-%M"}
+    assert last_complete_partition(datetime.fromisoformat(now).replace(tzinfo=UTC), **cut) == expected
+
+
+@pytest.mark.parametrize(("key_format", "expected"), [("%Y-%m-%d", "2026-11-23"), ("%Y-%m", "2026-10")])
+def test_a_day_or_a_month_of_minutes_is_complete_when_it_is_over(key_format, expected):
+    now = datetime(2026, 11, 24, 12, 5, 30, tzinfo=UTC)
+    assert last_complete_partition(now, cron="* * * * *", timezone="UTC", key_format=key_format) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "key_format"),
+    [
+        ("01.01.2026", "5.1.2026", "%d.%m.%Y"),
+        ("2026-1-1", "2026-1-5", "%Y-%m-%d"),
+        ("2026 jan 1", "2026  JAN 5", "%Y %b %d"),
+    ],
+)
+def test_a_range_holds_its_last_day_however_that_is_spelled(first, last, key_format):
+    days = partitions_between(first, last, cron="0 3 * * *", timezone="UTC", key_format=key_format)
+    assert days == [datetime(2026, 1, day, tzinfo=UTC).strftime(key_format) for day in range(1, 6)]
+
+
 @pytest.mark.parametrize("cron", ["0 0 * * *", "0 3 * * *", "30 23 * * *", "0 * * * *", None])
 def test_a_range_names_every_day_once_with_both_ends(cron):
     days = partitions_between("2026-03-27", "2026-03-30", cron=cron, timezone="Europe/Berlin", key_format="%Y-%m-%d")
     assert days == ["2026-03-27", "2026-03-28", "2026-03-29", "2026-03-30"]
     assert partitions_between("2026-03-27", "2026-03-27", cron=cron, **DAILY) == ["2026-03-27"]
+
+
+def test_a_range_from_an_hour_that_comes_twice_holds_nothing_before_it():
+    cut = {"cron": "*/30 * * * *", "timezone": "Europe/Berlin", "key_format": "%Y-%m-%dT%H-%M"}
+    first, second, third = "2026-10-25T02-00", "2026-10-25T02-30", "2026-10-25T03-00"
+    assert partitions_between(second, second, **cut) == [second]
+    assert partitions_between(second, third, **cut) == [second, third]
+    assert partitions_between(first, third, **cut) == [first, second, third]
 
 
 def test_a_year_is_365_partitions():

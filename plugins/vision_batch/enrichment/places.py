@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from itertools import permutations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
@@ -28,15 +27,9 @@ MANIFEST_ENDINGS: dict[str, ManifestFormat] = {
 KINDS = ("uri", "manifest", "query")
 
 _ONE_DAY_EACH_MONTH = [datetime(2026, 11, 1), datetime(2026, 12, 1), datetime(2025, 12, 1)]  # noqa: DTZ001
-#: Times that a format may or may not tell apart; the 1st and the 11th begin alike where days have no leading zero.
-_TIMES = [
-    *_ONE_DAY_EACH_MONTH,
-    datetime(2026, 11, 11),  # noqa: DTZ001
-    datetime(2026, 11, 1, 13),  # noqa: DTZ001
-    datetime(2026, 11, 1, 0, 30),  # noqa: DTZ001
-]
 
-_PARTITION = re.compile(r"\{partition(?::(?P<format>[^{}]+))?\}")
+#: Where a partition's key stands in a place, or a part of its beginning as ``strftime`` writes it.
+PARTITION = re.compile(r"\{partition(?::(?P<format>[^{}]+))?\}")
 
 
 class Part(BaseModel):
@@ -70,20 +63,17 @@ def _refuse_anywhere(uri: str, example: str) -> None:
     raise ValueError(f"{uri!r} has its placeholder in {where}, so that {so}; write it like {example}")
 
 
-def _refuse_mixed(uri: str, key_format: str) -> None:
-    """Refuse a pattern that gives one prefix to two partitions, or a prefix that begins another's."""
-    keys = dict.fromkeys(time.strftime(key_format) for time in _TIMES)
-    for one, other in permutations(keys, 2):
-        begins, begun = (_PARTITION.sub(partial(_written, key, key_format), uri) for key in (one, other))
-        if begun.startswith(begins):
-            raise ValueError(f"{uri!r} mixes partitions: that of {one} is {begins!r}, that of {other} is {begun!r}")
+def filled(pattern: str, partition: str, read: Callable[[str], datetime]) -> str:
+    """Return the place of a partition.
 
+    :param read: gives the beginning of the partition, where the pattern has parts of it.
+    """
 
-def _written(partition: str, key_format: str, placeholder: re.Match[str]) -> str:
-    """Return what stands in the place of a placeholder."""
-    if placeholder["format"] is None:
-        return partition
-    return datetime.strptime(partition, key_format).strftime(placeholder["format"])  # noqa: DTZ007 - no timezone
+    def written(placeholder: re.Match[str]) -> str:
+        part = placeholder["format"]
+        return partition if part is None else read(partition).strftime(part)
+
+    return PARTITION.sub(written, pattern)
 
 
 def _only_for(kind: str, found: object) -> None:
@@ -160,11 +150,9 @@ class Source(Part):
             return None
         example = "s3://bucket/photos/{partition}/" if info.field_name == "uri" else "s3://bucket/lists/{partition}.csv"
         found = set(re.findall(r"\{[^{}]*\}", uri))
-        if not found or not all(map(_PARTITION.fullmatch, found)):
+        if not found or not all(map(PARTITION.fullmatch, found)):
             has = f"has {', '.join(sorted(found))}" if found else "has no {partition}"
             raise ValueError(f"{uri!r} {has}; write it like {example}")
-        if "{partition:" in uri and "partition_format" in info.data:
-            _refuse_mixed(uri, info.data["partition_format"])
         _refuse_anywhere(storage_uri(uri), example)
         return uri
 
@@ -250,7 +238,10 @@ class Source(Part):
 
     def prefix(self, partition: str) -> str:
         """Return the prefix of one partition's objects, or its manifest's URI."""
-        return _PARTITION.sub(partial(_written, partition, self.partition_format), self.uri or self.manifest or "")
+        return filled(self.uri or self.manifest or "", partition, self._begin)
+
+    def _begin(self, partition: str) -> datetime:
+        return datetime.strptime(partition, self.partition_format)  # noqa: DTZ007 - no timezone
 
     def prefixes(self) -> tuple[str, ...]:
         """Return where every image of every partition lies: not below these is not in the source."""

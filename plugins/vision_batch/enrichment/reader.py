@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vision_batch.enrichment.declaration import SHORTEST_SETTLE, Declaration, allowed_names
 from vision_batch.enrichment.document import Document, Place, read_document
+from vision_batch.enrichment.layouts import mistake_in_layout
 from vision_batch.enrichment.mistakes import SET_BY_RUNS, mistakes, no_such_field
 from vision_batch.errors import DeclarationError, InputError
 from vision_batch.models import added_model
@@ -83,6 +84,9 @@ def load_declaration(
             f"found {declaration.limits.settle.total_seconds():g} s; allowed: {SHORTEST_SETTLE.total_seconds():g} s "
             "or more, or a job that the service lists late is paid for twice",
         )
+    # Not in the model itself: a shard that was claimed before has to be read, whatever is refused since.
+    if mixed := mistake_in_layout(declaration.source, declaration.schedule):
+        raise document.error(("source", mixed[0]), mixed[1])
     if "budget" in found and not declaration.budget.is_set:
         raise document.error(
             ("budget",), "found neither per_run nor per_month; give one of the two, or take budget out"

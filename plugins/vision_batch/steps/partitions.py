@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
 
+from vision_batch.enrichment.layouts import DAILY
 from vision_batch.errors import DeclarationError
-
-#: The cron that cuts the source of an enrichment without a schedule.
-DAILY = "0 0 * * *"
 
 #: A range of more partitions than this is taken for a slip of the pen.
 MAX_PARTITIONS = 50_000
@@ -40,14 +38,48 @@ def partition_of(interval_start: datetime, *, timezone: str, key_format: str) ->
 
 
 def last_complete_partition(now: datetime, *, cron: str | None, timezone: str, key_format: str) -> str:
-    """Return the key of the newest partition whose interval has ended."""
-    end = _cron(cron, now.astimezone(ZoneInfo(timezone)) + timedelta(microseconds=1)).get_prev(datetime)
-    start: datetime = _cron(cron, end).get_prev(datetime)
+    """Return the key of the newest partition whose interval has ended, and does not begin once more.
+
+    A cron comes to pass twice in an hour that the clock repeats: what begins then has one key and one interval, which
+    ends when the second one does.
+    """
+    zone = ZoneInfo(timezone)
+
+    def before(moment: datetime) -> datetime:
+        found: datetime = _cron(cron, moment.astimezone(UTC).astimezone(zone)).get_prev(datetime)
+        return found.astimezone(UTC).astimezone(zone)  # with the right fold
+
+    start = before(now.astimezone(UTC) + timedelta(microseconds=1))
+    clock = _least_clock(start)
+    while start.replace(tzinfo=None) >= clock or start.strftime(key_format) == clock.strftime(key_format):
+        # Straight to what lies before all of its partition: a month of minutes would be a long way.
+        begins = _parse(start.strftime(key_format), timezone, key_format)
+        start = before(min(start.astimezone(UTC), begins.astimezone(UTC)))
     return start.strftime(key_format)
+
+
+def _least_clock(when: datetime) -> datetime:
+    """Return the least that the clock shows from a time on; less than it shows then, if it is turned back before long.
+
+    Holds for times at which a cron comes to pass: whole minutes, as are those at which clocks are turned.
+    """
+    clock = when.replace(tzinfo=None)
+    if when.fold or not _comes_twice(clock, when.tzinfo):
+        return clock
+    while _comes_twice(clock - timedelta(minutes=1), when.tzinfo):
+        clock -= timedelta(minutes=1)
+    return clock
+
+
+def _comes_twice(clock: datetime, zone: tzinfo | None) -> bool:
+    first, second = (clock.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first < second
 
 
 def partitions_between(first: str, last: str, *, cron: str | None, timezone: str, key_format: str) -> list[str]:
     """Return the keys of all partitions from ``first`` to ``last``, both included, oldest first.
+
+    The two may be spelled in any way in which ``key_format`` reads them, such as ``2026-1-5``.
 
     :raises DeclarationError: if a key does not fit ``key_format``, or the range is the wrong way round, empty or
         absurdly long.
@@ -55,7 +87,7 @@ def partitions_between(first: str, last: str, *, cron: str | None, timezone: str
     start, end = (_parse(key, timezone, key_format) for key in (first, last))
     if start > end:
         raise DeclarationError(f"partition_from is {first!r}, after partition_to {last!r}: swap them")
-    keys = list(dict.fromkeys(_keys(start, end, last, cron, key_format)))
+    keys = list(dict.fromkeys(_keys(start, end, end.strftime(key_format), cron, key_format)))
     if not keys:
         before, after = (_cron(cron, start).get_prev(datetime), _cron(cron, end).get_next(datetime))
         raise DeclarationError(
@@ -114,7 +146,8 @@ def _keys(start: datetime, end: datetime, last: str, cron: str | None, key_forma
         key = when.strftime(key_format)
         if when > end and key != last:  # a daily cron at 03:00 starts after the midnight that its key names
             return
-        yield key
+        if when >= start:  # by the clock, which may be turned back behind the start
+            yield key
 
 
 def _cron(cron: str | None, start: datetime) -> croniter:

@@ -73,10 +73,18 @@ def busy(resources: Resources, state: OpenState) -> frozenset[str]:
     )
 
 
-def candidates(resources: Resources, state: OpenState) -> dict[str, Unannounced]:
-    """Return the partitions of which answers may have come since they were announced, and nothing is asked now."""
+def candidates(resources: Resources, state: OpenState, run_id: str) -> dict[str, Unannounced]:
+    """Return the partitions of which answers may have come since they were announced, and nothing is asked now.
+
+    What a run has written down as its own to announce is also among them if more of it has begun to wait since:
+    nobody else announces it.
+    """
     taken = busy(resources, state)
-    return {partition: entry for partition, entry in state.unannounced.items() if partition not in taken}
+    return {
+        partition: entry
+        for partition, entry in state.unannounced.items()
+        if partition not in taken or entry.announced_by == run_id
+    }
 
 
 def look_at(resources: Resources, partition: str, listed_at: datetime | None) -> Looked:
@@ -179,15 +187,20 @@ def _look(resources: Resources, partition: str, entry: Unannounced, rows: Rows, 
 
 
 def _record(resources: Resources, found: Mapping[str, Unannounced], announcing: Announcing, run_id: str) -> None:
-    """Write down who announces what; leave out what somebody else has claimed or announced meanwhile."""
+    """Write down who announces what; leave out what somebody else has claimed or announced meanwhile.
+
+    What is written down as this run's is its own: an earlier swap of it may have arrived, and its reply been lost.
+    """
     mine: set[str] = set()
 
     def change(state: OpenState) -> OpenState:
-        same = {name for name, entry in candidates(resources, state).items() if entry == found.get(name)}
+        free = candidates(resources, state, run_id)
+        same = {name for name, entry in free.items() if entry == found.get(name)}
+        written = {name for name, entry in free.items() if entry.announced_by == run_id}
         mine.clear()
-        mine.update(announcing.ready & same)
+        mine.update(announcing.ready & (same | written))
         looked = {name: replace(found[name], seen=announcing.looked[name]) for name in announcing.looked.keys() & same}
-        announced = {name: replace(found[name], announced_by=run_id) for name in mine}
+        announced = {name: replace(state.unannounced[name], announced_by=run_id) for name in mine}
         return replace(state, unannounced={**state.unannounced, **looked, **announced})
 
     resources.work().change_open(change)

@@ -78,7 +78,7 @@ def publish(
     work = resources.work()
     _refuse_unloaded(shards, {key: problem for key in shards if (problem := _problem(work.shard(key)))})
     state = settle_others(resources, run_id, have_announced)
-    found = candidates(resources, state) if resources.declaration.own else {}
+    found = candidates(resources, state, run_id) if resources.declaration.own else {}
     rows = rows_of(resources, {*partitions, *found})
     announcing = Announcing()
     if resources.declaration.own:

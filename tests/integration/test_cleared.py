@@ -10,6 +10,7 @@ from vision_batch.dag import build_dag
 from vision_batch.enrichment.terms import Budget
 from vision_batch.errors import BudgetExceededError, FinalError
 from vision_batch.operators.base import EnrichmentOperator
+from vision_batch.operators.places import UNCLAIMED
 from vision_batch.operators.run import VisionBatchPublishOperator
 from vision_batch.steps.clean import clean
 from vision_batch.steps.load import load
@@ -91,7 +92,7 @@ def test_a_cleared_run_whose_claim_fails_ends_red(enrichment, run, done_once):
     own, enrichment.resources = enrichment.resources, replace(enrichment.resources, declaration=declared)
     with pytest.raises(BudgetExceededError):
         run.execute(done_once, "claim", plan=found)
-    assert run.xcom == [None]  # the places of its mapped tasks
+    assert run.xcom == [UNCLAIMED]  # the places of its mapped tasks
     with pytest.raises(FinalError, match="the plan or the claim of this run failed"):
         run.execute(done_once, "publish", plan=found, shards=run.xcom)
 
@@ -107,6 +108,14 @@ def test_a_cleared_run_that_does_not_reach_its_claim_ends_red(enrichment, run, d
     run.states["claim"] = state
     with pytest.raises(FinalError, match="the plan or the claim of this run failed"):
         run.execute(done_once, "publish", plan=planned(enrichment), shards=run.xcom)
+
+
+def test_places_without_shards_are_no_claim_however_they_come_to_the_publish(enrichment, run):
+    """Such as by a template in a DAG that somebody composed by hand."""
+    given = {"plan": planned(enrichment), "shards": [UNCLAIMED]}
+    publish = VisionBatchPublishOperator(task_id="publish", declaration=enrichment.resources.declaration, **given)
+    with pytest.raises(FinalError, match="the plan or the claim of this run failed"):
+        publish.execute(run.context)
 
 
 def test_shards_that_no_task_has_claimed_are_taken_as_they_are(enrichment, run):

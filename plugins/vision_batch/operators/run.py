@@ -15,7 +15,7 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.run_params import RunParams, refuse_unknown
 from vision_batch.errors import DeclarationError
 from vision_batch.operators.base import EnrichmentOperator
-from vision_batch.operators.places import fill_places, keep_places
+from vision_batch.operators.places import UNCLAIMED, fill_places, keep_places
 from vision_batch.steps.partitions import last_complete_partition, partition_of, partitions_between
 
 #: States in which a run's publish does nothing more by itself.
@@ -215,9 +215,10 @@ class VisionBatchPublishOperator(EnrichmentOperator):
     def _has_claimed(self, context: Context) -> bool:
         """Tell whether the claim has succeeded in this try of the run.
 
-        Its output does not tell: a claim that fails leaves places without shards, and one that was not reached what an
-        earlier try of the run had claimed.
+        Its output alone does not tell: of one that was not reached, it is what an earlier try of the run had claimed.
         """
+        if UNCLAIMED in self.shards:
+            return False
         if not self._claims:
             return True
         run_id = str(context["run_id"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -36,17 +36,29 @@ LOADED = "loaded"
 
 @dataclass(frozen=True)
 class Waiting:
-    """Describe a partition too small for a job of its own.
+    """Describe a partition of which items wait for a later run: too few for a job, too many for a run, or left over.
 
     :param since: when it began to wait.
     :param tokens: what its counted items cost at most.
     :param least_tokens: what they cost at least: they wait until that, with others', fills a job.
+    :param noted_by: the plan whose claim, or the shard whose end wrote it last. An entry that was written again is
+        another one, even if it counts the same.
     """
 
     since: datetime
     items: int
     tokens: int
     least_tokens: int = 0
+    noted_by: str = ""
+
+
+@dataclass(frozen=True)
+class Left:
+    """Count a partition's items in a shard that were neither asked nor settled: they wait once it is closed."""
+
+    items: int
+    tokens: int
+    least_tokens: int
 
 
 @dataclass(frozen=True)
@@ -157,7 +169,7 @@ class WorkFolder:
             key: OpenShard(key, entry["question_key"], entry["partitions"], _time(entry["claimed_at"]), entry["run_id"])
             for key, entry in record["shards"].items()
         }
-        waiting = {partition: _waiting(entry) for partition, entry in record.get("waiting", {}).items()}
+        waiting = waiting_from_record(record.get("waiting", {}))
         unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
         until = record.get("planned_until")
         return OpenState(shards, waiting, unannounced, until and _time(until)), version
@@ -169,10 +181,7 @@ class WorkFolder:
             record = {
                 "version": 1,
                 "shards": {shard.key: _open_record(shard) for shard in wanted.shards.values()},
-                "waiting": {
-                    partition: {**asdict(each), "since": _iso(each.since)}
-                    for partition, each in sorted(wanted.waiting.items())
-                },
+                "waiting": waiting_record(wanted.waiting),
                 "unannounced": {
                     partition: {**asdict(each), "listed_at": each.listed_at and _iso(each.listed_at)}
                     for partition, each in sorted(wanted.unannounced.items())
@@ -183,8 +192,17 @@ class WorkFolder:
         return wanted
 
 
+def waiting_record(waiting: Mapping[str, Waiting]) -> dict[str, Any]:
+    """Return entries by partition as plain JSON values."""
+    return {name: {**asdict(each), "since": _iso(each.since)} for name, each in sorted(waiting.items())}
+
+
+def waiting_from_record(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Waiting]:
+    """Read what :func:`waiting_record` wrote; what a later version has added to it is passed over."""
+    return {name: _waiting(entry) for name, entry in record.items()}
+
+
 def _waiting(entry: Mapping[str, Any]) -> Waiting:
-    """Read an entry; what a later version has added to it is passed over."""
     known = {each.name: entry[each.name] for each in fields(Waiting) if each.name in entry}
     return Waiting(**{**known, "since": _time(entry["since"])})
 
@@ -317,21 +335,36 @@ class ShardFolder:
             )
         return tuple(found)
 
-    def record_loaded(self, counts: Mapping[str, Any]) -> None:
-        """Record that every item of the shard is settled in the destination."""
-        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts}))
+    def record_loaded(self, counts: Mapping[str, Any], left: Mapping[str, Left] | None = None) -> None:
+        """Record that every item of the shard is settled in the destination.
+
+        :param left: those that are not, by partition.
+        """
+        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts, **_left_record(left)}))
 
     def loaded(self) -> dict[str, Any] | None:
         """Return the counts of the load, if it is done."""
         return self._read("loaded.json")
 
-    def record_closed(self, reason: str) -> None:
-        """Record that the shard is over, and why."""
-        self._create_if_new("closed.json", _bytes({"version": 1, "at": _iso(_now()), "reason": reason}))
+    def record_closed(self, reason: str, left: Mapping[str, Left] | None = None) -> None:
+        """Record that the shard is over, and why.
+
+        :param left: items of a shard that was not loaded and that nobody wants to be left alone, by partition.
+        """
+        record = {"version": 1, "at": _iso(_now()), "reason": reason, **_left_record(left)}
+        self._create_if_new("closed.json", _bytes(record))
 
     def closed(self) -> dict[str, Any] | None:
         """Return why the shard is over, if it is."""
         return self._read("closed.json")
+
+    def left(self) -> dict[str, Left]:
+        """Return the items that wait for a later run once the shard is closed, by partition; none before it is over."""
+        record = self.loaded() or self.closed() or {}
+        return {
+            name: Left(entry["items"], entry["tokens"], entry["least_tokens"])
+            for name, entry in record.get("left", {}).items()
+        }
 
     def last_event_at(self) -> datetime | None:
         """Return when a file of the shard was last written."""
@@ -357,6 +390,20 @@ class ShardFolder:
         except ObjectMissingError:
             return False
         return True
+
+
+def _left_record(left: Mapping[str, Left] | None) -> dict[str, Any]:
+    return {"left": {name: asdict(each) for name, each in sorted(left.items())}} if left else {}
+
+
+def left_of(items: Iterable[ManifestItem]) -> dict[str, Left]:
+    """Count items by partition."""
+    left: dict[str, Left] = {}
+    for item in items:
+        before = left.get(item.partition, Left(0, 0, 0))
+        tokens, least = before.tokens + (item.tokens or 0), before.least_tokens + item.least_tokens
+        left[item.partition] = Left(before.items + 1, tokens, least)
+    return left
 
 
 def _now() -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,12 +66,26 @@ def rows_of(resources: Resources, partitions: Collection[str]) -> dict[str, Rows
 
 
 def busy(resources: Resources, state: OpenState) -> frozenset[str]:
-    """Return the partitions of which items are asked, or wait to be. A shard is open until it is cleaned, too."""
+    """Return the partitions of which items are asked, or wait to be.
+
+    A shard is open until it is cleaned. From when it is loaded it asks nothing more, and what it has left waits.
+    """
     key, work = resources.declaration.question_key(), resources.work()
-    asking = (shard for shard in state.shards.values() if shard.question_key == key)
-    return frozenset(state.waiting).union(
-        *(shard.partitions for shard in asking if work.shard(shard.key).loaded() is None)
-    )
+    taken = set(state.waiting)
+    for shard in state.shards.values():
+        folder = work.shard(shard.key)
+        if shard.question_key == key and folder.loaded() is None:
+            taken.update(shard.partitions)
+        taken.update(folder.left())
+    return frozenset(taken)
+
+
+def waiting_items(resources: Resources, state: OpenState) -> dict[str, int]:
+    """Return how many items wait, by partition, those of shards that are over and not cleaned yet among them."""
+    found = Counter({partition: entry.items for partition, entry in state.waiting.items()})
+    for key in state.shards:
+        found.update({partition: left.items for partition, left in resources.shard(key).left().items()})
+    return dict(found)
 
 
 def candidates(resources: Resources, state: OpenState, run_id: str) -> dict[str, Unannounced]:

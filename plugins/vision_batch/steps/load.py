@@ -8,14 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vision_batch.errors import NotFoundError, ReconcileError, RequestRefusedError, RetryableError
+from vision_batch.errors import (
+    NotFoundError,
+    ObjectMissingError,
+    ReconcileError,
+    RequestRefusedError,
+    RetryableError,
+    VisionBatchError,
+)
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, needs_whole_requests
 from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
-from vision_batch.shards.folder import ShardFolder
-from vision_batch.shards.records import Fate, RowRecord
+from vision_batch.shards.folder import ShardFolder, left_of
+from vision_batch.shards.records import GONE, Fate, ManifestItem, RowRecord
 from vision_batch.shards.state import (
     CancelYounger,
     Clean,
@@ -153,9 +160,12 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         )
     copies, costs = copied_answers(loading, items.values(), records), RequestCosts(loading.resources)
     answers: list[dict[str, Any]] = []
+    released: list[ManifestItem] = []
     for record in records:
         outcome = outcome_of(loading, record, copies, found)
-        if outcome is not None:
+        if outcome is None:
+            released += [] if _is_gone(loading, record, items[record.item_key]) else [items[record.item_key]]
+        else:
             provenance = provenance_of(loading, found.job, items[record.item_key], record)
             answers.append({**provenance, **costs.charge(record, outcome.get("raw_text")), **outcome})
     counts = dict(Counter(str(answer["status"]) for answer in answers))
@@ -166,13 +176,28 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         crash_point("before_commit")
         loading.resources.warehouse().load(table, pa.Table.from_pylist(answers, schema=table.arrow_schema()), jobs)
         crash_point("after_commit")
-    released = len(records) - len(answers)
     given_up = found.given_up or _nothing_could_be_sent(records)
-    loading.folder.record_loaded({"counts": counts, "released": released, "given_up": given_up})
+    # A run with another question says nothing about the days that wait for the declared one.
+    left = left_of(released) if loading.resources.declaration.own else {}
+    told = {"counts": counts, "released": len(records) - len(answers), "given_up": given_up}
+    loading.folder.record_loaded(told, left)
     crash_point("after_loaded")
     meter_job_rows(loading.resources, jobs, counts)
-    log.info("Shard %s is loaded: %s, %d released.", loading.folder.key, counts, released)
+    log.info("Shard %s is loaded: %s, %d released.", loading.folder.key, counts, told["released"])
     return counts
+
+
+def _is_gone(loading: Loading, record: RowRecord, item: ManifestItem) -> bool:
+    """Tell whether a released item's image was deleted and is still away; whatever else is left to the next plan."""
+    if record.detail != GONE:
+        return False
+    try:
+        loading.resources.source_store().info(item.uri)
+    except ObjectMissingError:
+        return True
+    except VisionBatchError as error:
+        log.warning("Whether %s is there again could not be seen: %s", item.item_key, error)
+    return False
 
 
 def _nothing_could_be_sent(records: Sequence[RowRecord]) -> str | None:

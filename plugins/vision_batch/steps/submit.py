@@ -21,7 +21,7 @@ from vision_batch.errors import (
 from vision_batch.service.admission import NotYet, WaitForRoom
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
-from vision_batch.shards.folder import ShardFolder
+from vision_batch.shards.folder import ShardFolder, left_of
 from vision_batch.shards.state import (
     Attempt,
     CancelYounger,
@@ -122,7 +122,7 @@ def _submit_once(
         shard.settle_attempt(step.number, Outcome.REFUSED, reason=str(error))
         if is_there(service, dataset.dataset_id):
             raise
-        return _release(shard)
+        return _release(shard, own=resources.declaration.own)
 
 
 def _pay(
@@ -166,9 +166,13 @@ def _pay(
     return Asked(submitted.job_id)
 
 
-def _release(shard: ShardFolder) -> Asked:
-    """Close a shard whose dataset somebody has deleted before it was asked: nothing is paid, its items are free."""
-    shard.record_closed("its dataset was deleted before a job was made of it; its items are free again")
+def _release(shard: ShardFolder, *, own: bool) -> Asked:
+    """Close a shard whose dataset somebody has deleted before it was asked: nothing is paid, its items are free.
+
+    :param own: whether it asks the declared question; then its items wait for the next run.
+    """
+    left = left_of(shard.manifest()) if own else {}
+    shard.record_closed("its dataset was deleted before a job was made of it; its items are free again", left)
     log.warning("Shard %s is closed: its dataset was deleted before a job was made of it.", shard.key)
     return Asked(None)
 

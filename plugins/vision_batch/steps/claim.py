@@ -92,7 +92,7 @@ class _Claiming:
     closed it, and then the answers alone tell of it.
 
     :param taken: gets the items of open shards. None is ever taken out: a shard that is closed meanwhile has settled
-        its items later than they were looked up here.
+        its items later than they were looked up here, or lets them wait.
     """
 
     def __init__(self, resources: Resources, planned: PlanFile, run_id: str, taken: KeySet, *, approved: bool) -> None:

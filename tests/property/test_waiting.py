@@ -11,8 +11,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_batch.shards.folder import Left, Waiting
-from vision_batch.shards.waiting import after_claim, after_close
+from vision_batch.shards.waiting import Left, Waiting, after_claim, after_close
 
 #: All at one time: nothing rests on clocks.
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)

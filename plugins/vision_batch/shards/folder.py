@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -26,39 +26,20 @@ from vision_batch.shards.records import (
     rows_to_parquet,
 )
 from vision_batch.shards.state import Attempt, Outcome, PreparedDataset
+from vision_batch.shards.waiting import (
+    Left,
+    Waiting,
+    left_from_record,
+    left_record,
+    waiting_from_record,
+    waiting_record,
+)
 from vision_batch.store import Store
 
 OpenShards = Mapping[str, "OpenShard"]
 
 #: Why most shards are closed.
 LOADED = "loaded"
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Describe a partition of which items wait for a later run: too few for a job, too many for a run, or left over.
-
-    :param since: when it began to wait.
-    :param tokens: what its counted items cost at most.
-    :param least_tokens: what they cost at least: they wait until that, with others', fills a job.
-    :param noted_by: the plan whose claim, or the shard whose end wrote it last. An entry that was written again is
-        another one, even if it counts the same.
-    """
-
-    since: datetime
-    items: int
-    tokens: int
-    least_tokens: int = 0
-    noted_by: str = ""
-
-
-@dataclass(frozen=True)
-class Left:
-    """Count a partition's items in a shard that were neither asked nor settled: they wait once it is closed."""
-
-    items: int
-    tokens: int
-    least_tokens: int
 
 
 @dataclass(frozen=True)
@@ -190,21 +171,6 @@ class WorkFolder:
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
-
-
-def waiting_record(waiting: Mapping[str, Waiting]) -> dict[str, Any]:
-    """Return entries by partition as plain JSON values."""
-    return {name: {**asdict(each), "since": _iso(each.since)} for name, each in sorted(waiting.items())}
-
-
-def waiting_from_record(record: Mapping[str, Mapping[str, Any]]) -> dict[str, Waiting]:
-    """Read what :func:`waiting_record` wrote; what a later version has added to it is passed over."""
-    return {name: _waiting(entry) for name, entry in record.items()}
-
-
-def _waiting(entry: Mapping[str, Any]) -> Waiting:
-    known = {each.name: entry[each.name] for each in fields(Waiting) if each.name in entry}
-    return Waiting(**{**known, "since": _time(entry["since"])})
 
 
 def _unannounced(entry: Mapping[str, Any]) -> Unannounced:
@@ -340,7 +306,7 @@ class ShardFolder:
 
         :param left: those that are not, by partition.
         """
-        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts, **_left_record(left)}))
+        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts, **left_record(left)}))
 
     def loaded(self) -> dict[str, Any] | None:
         """Return the counts of the load, if it is done."""
@@ -351,7 +317,7 @@ class ShardFolder:
 
         :param left: items of a shard that was not loaded and that nobody wants to be left alone, by partition.
         """
-        record = {"version": 1, "at": _iso(_now()), "reason": reason, **_left_record(left)}
+        record = {"version": 1, "at": _iso(_now()), "reason": reason, **left_record(left)}
         self._create_if_new("closed.json", _bytes(record))
 
     def closed(self) -> dict[str, Any] | None:
@@ -360,11 +326,7 @@ class ShardFolder:
 
     def left(self) -> dict[str, Left]:
         """Return the items that wait for a later run once the shard is closed, by partition; none before it is over."""
-        record = self.loaded() or self.closed() or {}
-        return {
-            name: Left(entry["items"], entry["tokens"], entry["least_tokens"])
-            for name, entry in record.get("left", {}).items()
-        }
+        return left_from_record(self.loaded() or self.closed() or {})
 
     def last_event_at(self) -> datetime | None:
         """Return when a file of the shard was last written."""
@@ -390,20 +352,6 @@ class ShardFolder:
         except ObjectMissingError:
             return False
         return True
-
-
-def _left_record(left: Mapping[str, Left] | None) -> dict[str, Any]:
-    return {"left": {name: asdict(each) for name, each in sorted(left.items())}} if left else {}
-
-
-def left_of(items: Iterable[ManifestItem]) -> dict[str, Left]:
-    """Count items by partition."""
-    left: dict[str, Left] = {}
-    for item in items:
-        before = left.get(item.partition, Left(0, 0, 0))
-        tokens, least = before.tokens + (item.tokens or 0), before.least_tokens + item.least_tokens
-        left[item.partition] = Left(before.items + 1, tokens, least)
-    return left
 
 
 def _now() -> datetime:

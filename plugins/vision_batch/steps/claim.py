@@ -13,9 +13,9 @@ from vision_batch.enrichment.identity import shard_key
 from vision_batch.enrichment.plan import SettledItem, is_below
 from vision_batch.enrichment.spending import price_of
 from vision_batch.enrichment.stored import stored_question
-from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, Waiting, WorkFolder
+from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, WorkFolder
 from vision_batch.shards.records import ManifestItem
-from vision_batch.shards.waiting import after_claim
+from vision_batch.shards.waiting import Waiting, after_claim
 from vision_batch.steps.budget import judged, refuse
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.plan import settled_items

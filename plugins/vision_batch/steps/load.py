@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
-from vision_batch.shards.folder import ShardFolder, left_of
+from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.records import GONE, Fate, ManifestItem, RowRecord
 from vision_batch.shards.state import (
     CancelYounger,
@@ -32,6 +32,7 @@ from vision_batch.shards.state import (
     Observed,
     next_step,
 )
+from vision_batch.shards.waiting import left_of
 from vision_batch.steps.answers import NOTHING, Loading, Results, copied_answers, line_errors, outcome_of, provenance_of
 from vision_batch.steps.costs import RequestCosts, job_rows, meter_job_rows
 from vision_batch.steps.crash import crash_point
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+
+#: Of more deleted images it is not seen one by one whether they are there again: a listing is quicker.
+MOST_LOOKED_FOR = 1_000
 
 
 def load(resources: Resources, key: str, run_id: str) -> dict[str, int]:
@@ -160,11 +164,11 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         )
     copies, costs = copied_answers(loading, items.values(), records), RequestCosts(loading.resources)
     answers: list[dict[str, Any]] = []
-    released: list[ManifestItem] = []
+    released: dict[str, RowRecord] = {}
     for record in records:
         outcome = outcome_of(loading, record, copies, found)
         if outcome is None:
-            released += [] if _is_gone(loading, record, items[record.item_key]) else [items[record.item_key]]
+            released[record.item_key] = record
         else:
             provenance = provenance_of(loading, found.job, items[record.item_key], record)
             answers.append({**provenance, **costs.charge(record, outcome.get("raw_text")), **outcome})
@@ -178,8 +182,9 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         crash_point("after_commit")
     given_up = found.given_up or _nothing_could_be_sent(records)
     # A run with another question says nothing about the days that wait for the declared one.
-    left = left_of(released) if loading.resources.declaration.own else {}
-    told = {"counts": counts, "released": len(records) - len(answers), "given_up": given_up}
+    gone = _gone(loading, items, released.values()) if loading.resources.declaration.own else released.keys()
+    left = left_of(items[key] for key in released.keys() - gone)
+    told = {"counts": counts, "released": len(released), "given_up": given_up}
     loading.folder.record_loaded(told, left)
     crash_point("after_loaded")
     meter_job_rows(loading.resources, jobs, counts)
@@ -187,17 +192,20 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
     return counts
 
 
-def _is_gone(loading: Loading, record: RowRecord, item: ManifestItem) -> bool:
-    """Tell whether a released item's image was deleted and is still away; whatever else is left to the next plan."""
-    if record.detail != GONE:
-        return False
-    try:
-        loading.resources.source_store().info(item.uri)
-    except ObjectMissingError:
-        return True
-    except VisionBatchError as error:
-        log.warning("Whether %s is there again could not be seen: %s", item.item_key, error)
-    return False
+def _gone(loading: Loading, items: Mapping[str, ManifestItem], released: Iterable[RowRecord]) -> set[str]:
+    """Return which released items were deleted and are still away. Where that is not clear, the next plan sees it."""
+    deleted = [record.item_key for record in released if record.detail == GONE]
+    if len(deleted) > MOST_LOOKED_FOR:
+        return set()
+    store, gone = loading.resources.source_store(), set()
+    for key in deleted:
+        try:
+            store.info(items[key].uri)
+        except ObjectMissingError:
+            gone.add(key)
+        except VisionBatchError as error:
+            log.warning("Whether %s is there again could not be seen: %s", key, error)
+    return gone
 
 
 def _nothing_could_be_sent(records: Sequence[RowRecord]) -> str | None:

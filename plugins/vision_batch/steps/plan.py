@@ -15,7 +15,8 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.plan import SettledItem, take_turns
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.spending import Price, Verdict, price_of
-from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder, waiting_record
+from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
+from vision_batch.shards.waiting import waiting_record
 from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import Listing
 from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from vision_batch.shards.folder import Waiting, WorkFolder, waiting_from_record
+from vision_batch.shards.folder import WorkFolder
 from vision_batch.shards.records import ManifestItem, items_from_parquet
+from vision_batch.shards.waiting import Waiting, waiting_from_record
 
 
 @dataclass(frozen=True)

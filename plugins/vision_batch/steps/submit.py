@@ -21,7 +21,7 @@ from vision_batch.errors import (
 from vision_batch.service.admission import NotYet, WaitForRoom
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
-from vision_batch.shards.folder import ShardFolder, left_of
+from vision_batch.shards.folder import ShardFolder
 from vision_batch.shards.state import (
     Attempt,
     CancelYounger,
@@ -34,6 +34,7 @@ from vision_batch.shards.state import (
     Wait,
     next_step,
 )
+from vision_batch.shards.waiting import left_of
 from vision_batch.steps.admission import after_refusal, job_turn
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.datasets import is_there

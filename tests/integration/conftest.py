@@ -11,7 +11,9 @@ from enrichment_lab import FOLDER, KEY, Enrichment
 
 from vision_batch.demo.airflow_api import DagRun
 from vision_batch.demo.stack import Stack
+from vision_batch.errors import StaleWriteError
 from vision_batch.service.calls import ReadRetries
+from vision_batch.store.files import FileStore
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A job of a few rows takes minutes on the service: long enough here to look at what waits for it.
@@ -119,3 +121,24 @@ def enrichment(tmp_path, project, emulator) -> Enrichment:
     """Give an enrichment over an empty bucket."""
     running = emulator("--api-key", KEY, "--folder", FOLDER, speed=20_000)
     return Enrichment(tmp_path, project, running)
+
+
+@pytest.fixture
+def lose_reply(monkeypatch) -> Callable[[bytes], list[str]]:
+    """Give a function that loses the reply to one swap: it arrives, the client repeats it, and that is refused."""
+
+    def lose(word: bytes) -> list[str]:
+        lost: list[str] = []
+
+        def swap(store: FileStore, uri: str, body: bytes, *, version: str | None) -> str:
+            written = real(store, uri, body, version=version)
+            if word in body and not lost:
+                lost.append(uri)
+                raise StaleWriteError(uri)
+            return written
+
+        real = FileStore.swap
+        monkeypatch.setattr(FileStore, "swap", swap)
+        return lost
+
+    return lose

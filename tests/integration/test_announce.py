@@ -142,6 +142,32 @@ def test_a_try_that_died_is_repeated_by_its_run_or_taken_over_and_nobody_else_an
     assert unannounced(enrichment) == {}
 
 
+def test_a_lost_reply_to_the_swap_that_announces_loses_no_announcement(enrichment, day, lose_reply):
+    day(MONDAY)
+    enrichment.run([MONDAY], "monday", publish=False)
+    lost = lose_reply(b'"announced_by": "monday"')
+    assert list(publish(enrichment.resources, [MONDAY], (), "monday").announced) == [MONDAY]
+    assert lost
+    told = publish(enrichment.resources, [MONDAY], (), "tuesday", lambda runs: dict.fromkeys(runs, True))
+    assert told.announced == {}
+    assert unannounced(enrichment) == {}
+
+
+def test_a_retry_announces_what_its_first_try_was_to_although_more_waits_by_now(enrichment, day):
+    """Nobody else would: later runs see that this one has succeeded."""
+    day(MONDAY)
+    assert list(enrichment.run([MONDAY], "dies").announced) == [MONDAY]
+    pack = enrichment.resources.declaration.pack
+    declared(enrichment, pack=pack.model_copy(update={"min_tokens": 200_000}))
+    enrichment.picture(MONDAY, "late.png", "white")
+    assert enrichment.run([MONDAY], "waits").waiting == {MONDAY: 1}
+    assert list(publish(enrichment.resources, [MONDAY], (), "dies").announced) == [MONDAY]
+    told = publish(enrichment.resources, [MONDAY], (), "other", lambda _: {"dies": True})
+    assert told.announced == {}
+    flushed = enrichment.run([TUESDAY], "flush", flush=True)
+    assert flushed.announced == {MONDAY: {"answered": 2}}
+
+
 def test_a_gate_that_refuses_a_day_fails_its_run_and_the_next_one_may_pass(enrichment, day):
     declared(enrichment, gate=Gate(min_answered=0.8))
     day(MONDAY, 4)

@@ -59,6 +59,25 @@ def test_an_approved_plan_runs(stack, eventually, person, finished):
     assert run == "approved"
 
 
+def test_a_run_whose_claim_has_failed_by_now_ends_red_although_its_shards_are_known(stack, eventually, finished):
+    """Airflow keeps what the claim has returned in an earlier try."""
+    run = "/dags/budgeted/dagRuns/approved"
+
+    def publish_again(word):
+        body = {"task_ids": ["publish"], "dag_run_id": "approved", "dry_run": False, "only_failed": False}
+        stack.api.call("POST", "/dags/budgeted/clearTaskInstances", body=body)
+        eventually(lambda: states(stack)["publish"] == word, seconds=120)
+        assert finished("budgeted", "approved").state == word
+
+    def states(stack):
+        return {each.task_id: each.state for each in stack.api.tasks("budgeted", "approved")}
+
+    for state in ("failed", "success"):
+        stack.api.call("PATCH", f"{run}/taskInstances/claim", body={"new_state": state})
+        assert states(stack)["claim"] == state
+        publish_again(state)
+
+
 def test_a_rejected_plan_leaves_its_images_free(stack, eventually, person, finished):
     before = jobs(stack)
     ask(stack, eventually, person, "rejected", DAYS[1])

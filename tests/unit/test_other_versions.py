@@ -18,7 +18,7 @@ from vision_batch import __version__
 from vision_batch.enrichment.reader import load_declaration
 from vision_batch.enrichment.stored import stored_question
 from vision_batch.errors import ShardVersionError
-from vision_batch.shards.folder import OpenState, Unannounced, Waiting
+from vision_batch.shards.folder import OpenState, Unannounced
 from vision_batch.shards.records import (
     Fate,
     ManifestItem,
@@ -28,6 +28,7 @@ from vision_batch.shards.records import (
     rows_from_parquet,
     rows_to_parquet,
 )
+from vision_batch.shards.waiting import Waiting
 from vision_batch.steps.resources import Resources
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

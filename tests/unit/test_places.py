@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vision_batch.enrichment.reader import load_declaration
-from vision_batch.operators.places import fill_places, keep_places
+from vision_batch.operators.places import UNCLAIMED, fill_places, keep_places
 from vision_batch.operators.shard import ShardOperator
 
 
@@ -34,7 +34,7 @@ def test_the_list_that_is_mapped_over_never_shrinks(counts):
         context = {"task_state_store": store, "ti": TaskInstance()}
         shards = [f"shard-{number}" for number in range(count)]
         places = keep_places(context)
-        assert context["ti"].pushed == ([None] * longest or None)
+        assert context["ti"].pushed == ([UNCLAIMED] * longest or None)
         longest = max(longest, count)
         assert fill_places(context, shards, places) == shards + [None] * (longest - count)
 
@@ -44,10 +44,11 @@ def test_without_a_state_store_the_list_is_as_it_is():
     assert fill_places({}, ["a"], 0) == ["a"]
 
 
+@pytest.mark.parametrize("place", [None, UNCLAIMED])
 @pytest.mark.parametrize("operator", ShardOperator.__subclasses__())
-def test_a_place_without_a_shard_is_skipped(project, operator):
+def test_a_place_without_a_shard_is_skipped(project, operator, place):
     include = project / "include"
     declaration = load_declaration(include / "enrichments" / "photo_quality.yaml", include_folder=include, environ={})
     with pytest.raises(AirflowSkipException):
-        operator(task_id="step", declaration=declaration, shard=None).pre_execute({})
+        operator(task_id="step", declaration=declaration, shard=place).pre_execute({})
     operator(task_id="step", declaration=declaration, shard="a" * 20).pre_execute({})

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 from airflow.sdk.definitions.context import Context
 
+#: Stands in each place while the run's shards are not claimed, or if they never are: a shard's key never looks so.
+UNCLAIMED = ""
+
 #: Where the task's state, which outlives clears, keeps the length.
 _LENGTH = "places"
 
@@ -22,7 +25,7 @@ def keep_places(context: Context) -> int:
     found = store.get(_LENGTH) if store is not None else None
     length = found if isinstance(found, int) else 0
     if length:
-        context["ti"].xcom_push(key="return_value", value=[None] * length)
+        context["ti"].xcom_push(key="return_value", value=[UNCLAIMED] * length)
     return length
 
 

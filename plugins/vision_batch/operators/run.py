@@ -15,7 +15,7 @@ from vision_batch.enrichment.declaration import Declaration
 from vision_batch.enrichment.run_params import RunParams, refuse_unknown
 from vision_batch.errors import DeclarationError
 from vision_batch.operators.base import EnrichmentOperator
-from vision_batch.operators.places import fill_places, keep_places
+from vision_batch.operators.places import UNCLAIMED, fill_places, keep_places
 from vision_batch.steps.partitions import last_complete_partition, partition_of, partitions_between
 
 #: States in which a run's publish does nothing more by itself.
@@ -175,7 +175,7 @@ class VisionBatchPublishOperator(EnrichmentOperator):
     and ``<table>/partitions``, with the partitions as keys.
 
     :param plan: the output of the plan; templated.
-    :param shards: the shards' keys; templated.
+    :param shards: the shards' keys; templated. Where they are the output of a task, that has to have succeeded.
     :return: rows by partition and status, what waits, what was announced.
     """
 
@@ -189,6 +189,7 @@ class VisionBatchPublishOperator(EnrichmentOperator):
         super().__init__(declaration=declaration, **kwargs)
         self.plan: Any = plan
         self.shards: Any = shards
+        self._claims = [task.task_id for task, _ in XComArg.iter_xcom_references(shards)]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Publish."""
@@ -196,7 +197,7 @@ class VisionBatchPublishOperator(EnrichmentOperator):
         from vision_batch.steps.publish import publish  # noqa: PLC0415 - heavy
 
         skip_if_dry(context)
-        if self.plan is None or self.shards is None:
+        if self.plan is None or self.shards is None or not self._has_claimed(context):
             raise FinalError("the plan or the claim of this run failed: see their logs")
         resources = self.open_resources(context, with_service=False)
         run_id, told = str(context["run_id"]), partial(self._have_announced, context)
@@ -210,6 +211,19 @@ class VisionBatchPublishOperator(EnrichmentOperator):
         else:  # every outlet of a task that succeeds gets an event
             self.outlets = [outlet for outlet in self.outlets if outlet not in (table, partitions)]
         return published.as_dict()
+
+    def _has_claimed(self, context: Context) -> bool:
+        """Tell whether the claim has succeeded in this try of the run.
+
+        Its output alone does not tell: of one that was not reached, it is what an earlier try of the run had claimed.
+        """
+        if UNCLAIMED in self.shards:
+            return False
+        if not self._claims:
+            return True
+        run_id = str(context["run_id"])
+        states = context["ti"].get_task_states(self.dag_id, task_ids=self._claims, run_ids=[run_id]).get(run_id, {})
+        return all(states.get(task_id) == "success" for task_id in self._claims)
 
     def _have_announced(self, context: Context, run_ids: Collection[str]) -> dict[str, bool]:
         """Return which runs' publish has succeeded, and which has failed; a run that was deleted counts as told."""

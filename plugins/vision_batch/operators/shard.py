@@ -46,7 +46,7 @@ class ShardOperator(EnrichmentOperator):
     def pre_execute(self, context: Any) -> None:
         """Skip if there is no shard."""
         super().pre_execute(context)
-        if self.shard is None:
+        if not self.shard:
             raise AirflowSkipException("The run has had a shard here before, and has fewer now.")
 
     def await_turn(self, wait: WaitForRoom | NotYet) -> NoReturn:

@@ -26,27 +26,20 @@ from vision_batch.shards.records import (
     rows_to_parquet,
 )
 from vision_batch.shards.state import Attempt, Outcome, PreparedDataset
+from vision_batch.shards.waiting import (
+    Left,
+    Waiting,
+    left_from_record,
+    left_record,
+    waiting_from_record,
+    waiting_record,
+)
 from vision_batch.store import Store
 
 OpenShards = Mapping[str, "OpenShard"]
 
 #: Why most shards are closed.
 LOADED = "loaded"
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Describe a partition too small for a job of its own.
-
-    :param since: when it began to wait.
-    :param tokens: what its counted items cost at most.
-    :param least_tokens: what they cost at least: they wait until that, with others', fills a job.
-    """
-
-    since: datetime
-    items: int
-    tokens: int
-    least_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -157,7 +150,7 @@ class WorkFolder:
             key: OpenShard(key, entry["question_key"], entry["partitions"], _time(entry["claimed_at"]), entry["run_id"])
             for key, entry in record["shards"].items()
         }
-        waiting = {partition: _waiting(entry) for partition, entry in record.get("waiting", {}).items()}
+        waiting = waiting_from_record(record.get("waiting", {}))
         unannounced = {partition: _unannounced(entry) for partition, entry in record.get("unannounced", {}).items()}
         until = record.get("planned_until")
         return OpenState(shards, waiting, unannounced, until and _time(until)), version
@@ -169,10 +162,7 @@ class WorkFolder:
             record = {
                 "version": 1,
                 "shards": {shard.key: _open_record(shard) for shard in wanted.shards.values()},
-                "waiting": {
-                    partition: {**asdict(each), "since": _iso(each.since)}
-                    for partition, each in sorted(wanted.waiting.items())
-                },
+                "waiting": waiting_record(wanted.waiting),
                 "unannounced": {
                     partition: {**asdict(each), "listed_at": each.listed_at and _iso(each.listed_at)}
                     for partition, each in sorted(wanted.unannounced.items())
@@ -181,12 +171,6 @@ class WorkFolder:
             }
             self.store.swap(f"{self.folder}/open.json", _bytes(record), version=version)
         return wanted
-
-
-def _waiting(entry: Mapping[str, Any]) -> Waiting:
-    """Read an entry; what a later version has added to it is passed over."""
-    known = {each.name: entry[each.name] for each in fields(Waiting) if each.name in entry}
-    return Waiting(**{**known, "since": _time(entry["since"])})
 
 
 def _unannounced(entry: Mapping[str, Any]) -> Unannounced:
@@ -329,21 +313,32 @@ class ShardFolder:
         self._create_if_new(name, _bytes({"version": 1, "at": _iso(_now()), "found": found}))
         return _time(_json(self.store.read(f"{self.uri}/{name}"))["at"])
 
-    def record_loaded(self, counts: Mapping[str, Any]) -> None:
-        """Record that every item of the shard is settled in the destination."""
-        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts}))
+    def record_loaded(self, counts: Mapping[str, Any], left: Mapping[str, Left] | None = None) -> None:
+        """Record that every item of the shard is settled in the destination.
+
+        :param left: those that are not, by partition.
+        """
+        self._create_if_new("loaded.json", _bytes({"version": 1, "at": _iso(_now()), **counts, **left_record(left)}))
 
     def loaded(self) -> dict[str, Any] | None:
         """Return the counts of the load, if it is done."""
         return self._read("loaded.json")
 
-    def record_closed(self, reason: str) -> None:
-        """Record that the shard is over, and why."""
-        self._create_if_new("closed.json", _bytes({"version": 1, "at": _iso(_now()), "reason": reason}))
+    def record_closed(self, reason: str, left: Mapping[str, Left] | None = None) -> None:
+        """Record that the shard is over, and why.
+
+        :param left: items of a shard that was not loaded and that nobody wants to be left alone, by partition.
+        """
+        record = {"version": 1, "at": _iso(_now()), "reason": reason, **left_record(left)}
+        self._create_if_new("closed.json", _bytes(record))
 
     def closed(self) -> dict[str, Any] | None:
         """Return why the shard is over, if it is."""
         return self._read("closed.json")
+
+    def left(self) -> dict[str, Left]:
+        """Return the items that wait for a later run once the shard is closed, by partition; none before it is over."""
+        return left_from_record(self.loaded() or self.closed() or {})
 
     def last_event_at(self) -> datetime | None:
         """Return when a file of the shard was last written."""

@@ -10,6 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+#: Why an item is released whose image is not there any more.
+GONE = "deleted since the plan"
+
 
 class Fate(StrEnum):
     """Say what prepare did with an item.

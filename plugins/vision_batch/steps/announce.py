@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,18 +66,40 @@ def rows_of(resources: Resources, partitions: Collection[str]) -> dict[str, Rows
 
 
 def busy(resources: Resources, state: OpenState) -> frozenset[str]:
-    """Return the partitions of which items are asked, or wait to be. A shard is open until it is cleaned, too."""
+    """Return the partitions of which items are asked, or wait to be.
+
+    A shard is open until it is cleaned. From when it is loaded it asks nothing more, and what it has left waits.
+    """
     key, work = resources.declaration.question_key(), resources.work()
-    asking = (shard for shard in state.shards.values() if shard.question_key == key)
-    return frozenset(state.waiting).union(
-        *(shard.partitions for shard in asking if work.shard(shard.key).loaded() is None)
-    )
+    taken = set(state.waiting)
+    for shard in state.shards.values():
+        folder = work.shard(shard.key)
+        if shard.question_key == key and folder.loaded() is None:
+            taken.update(shard.partitions)
+        taken.update(folder.left())
+    return frozenset(taken)
 
 
-def candidates(resources: Resources, state: OpenState) -> dict[str, Unannounced]:
-    """Return the partitions of which answers may have come since they were announced, and nothing is asked now."""
+def waiting_items(resources: Resources, state: OpenState) -> dict[str, int]:
+    """Return how many items wait, by partition, those of shards that are over and not cleaned yet among them."""
+    found = Counter({partition: entry.items for partition, entry in state.waiting.items()})
+    for key in state.shards:
+        found.update({partition: left.items for partition, left in resources.shard(key).left().items()})
+    return dict(found)
+
+
+def candidates(resources: Resources, state: OpenState, run_id: str) -> dict[str, Unannounced]:
+    """Return the partitions of which answers may have come since they were announced, and nothing is asked now.
+
+    What a run has written down as its own to announce is also among them if more of it has begun to wait since:
+    nobody else announces it.
+    """
     taken = busy(resources, state)
-    return {partition: entry for partition, entry in state.unannounced.items() if partition not in taken}
+    return {
+        partition: entry
+        for partition, entry in state.unannounced.items()
+        if partition not in taken or entry.announced_by == run_id
+    }
 
 
 def look_at(resources: Resources, partition: str, listed_at: datetime | None) -> Looked:
@@ -179,15 +202,20 @@ def _look(resources: Resources, partition: str, entry: Unannounced, rows: Rows, 
 
 
 def _record(resources: Resources, found: Mapping[str, Unannounced], announcing: Announcing, run_id: str) -> None:
-    """Write down who announces what; leave out what somebody else has claimed or announced meanwhile."""
+    """Write down who announces what; leave out what somebody else has claimed or announced meanwhile.
+
+    What is written down as this run's is its own: an earlier swap of it may have arrived, and its reply been lost.
+    """
     mine: set[str] = set()
 
     def change(state: OpenState) -> OpenState:
-        same = {name for name, entry in candidates(resources, state).items() if entry == found.get(name)}
+        free = candidates(resources, state, run_id)
+        same = {name for name, entry in free.items() if entry == found.get(name)}
+        written = {name for name, entry in free.items() if entry.announced_by == run_id}
         mine.clear()
-        mine.update(announcing.ready & same)
+        mine.update(announcing.ready & (same | written))
         looked = {name: replace(found[name], seen=announcing.looked[name]) for name in announcing.looked.keys() & same}
-        announced = {name: replace(found[name], announced_by=run_id) for name in mine}
+        announced = {name: replace(state.unannounced[name], announced_by=run_id) for name in mine}
         return replace(state, unannounced={**state.unannounced, **looked, **announced})
 
     resources.work().change_open(change)

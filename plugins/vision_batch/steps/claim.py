@@ -13,8 +13,9 @@ from vision_batch.enrichment.identity import shard_key
 from vision_batch.enrichment.plan import SettledItem, is_below
 from vision_batch.enrichment.spending import price_of
 from vision_batch.enrichment.stored import stored_question
-from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, Waiting, WorkFolder
+from vision_batch.shards.folder import OpenShard, OpenShards, OpenState, Unannounced, WorkFolder
 from vision_batch.shards.records import ManifestItem
+from vision_batch.shards.waiting import Waiting, after_claim
 from vision_batch.steps.budget import judged, refuse
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.plan import settled_items
@@ -64,7 +65,9 @@ def claim(
         claiming.see(before)
         after = work.change_open(claiming.change).shards
     crash_point("after_claim")
-    new = claiming.made.keys() - before.keys()
+    # Also those whose first swap has arrived without its reply, which the repeated one found there.
+    made = {key: after[key] for key in claiming.tried if key in after and after[key].run_id == run_id}
+    new = made.keys() - before.keys()
     adopted = {
         key
         for key, shard in after.items()
@@ -76,7 +79,7 @@ def claim(
         )
     }
     waiting = claiming.waiting.total()
-    dropped = planned.items - sum(sum(shard.partitions.values()) for shard in claiming.made.values()) - waiting
+    dropped = planned.items - sum(sum(shard.partitions.values()) for shard in made.values()) - waiting
     claimed = Claimed(tuple(sorted(new | adopted)), len(new), len(adopted), dropped, waiting)
     log.info("Claimed: %s", claimed)
     return claimed
@@ -89,7 +92,7 @@ class _Claiming:
     closed it, and then the answers alone tell of it.
 
     :param taken: gets the items of open shards. None is ever taken out: a shard that is closed meanwhile has settled
-        its items later than they were looked up here.
+        its items later than they were looked up here, or lets them wait.
     """
 
     def __init__(self, resources: Resources, planned: PlanFile, run_id: str, taken: KeySet, *, approved: bool) -> None:
@@ -97,6 +100,7 @@ class _Claiming:
         self._work = resources.work()
         self._taken, self._seen = taken, set[str]()
         self.made: dict[str, OpenShard] = {}
+        self.tried: set[str] = set()
         self.waiting: Counter[str] = Counter()
         self._waiting_tokens: Counter[str] = Counter()
         self._waiting_least: Counter[str] = Counter()
@@ -146,6 +150,7 @@ class _Claiming:
 
     def _make(self, items: list[ManifestItem]) -> None:
         key, items = _never_closed(self._resources, self._work, items)
+        self.tried.add(key)
         self.made[key] = _entry(self._resources, key, items, self._run_id)
         self._tokens.append([item.tokens for item in items])
         self._work.shard(key).write_manifest(items, stored_question(self._resources.declaration))
@@ -169,20 +174,21 @@ class _Claiming:
 
     def _all_waiting(self, found: OpenState) -> dict[str, Waiting]:
         """Return the partitions that wait now: those that the plan knew nothing of, and the ones with items left."""
-        now = datetime.now(UTC)
-        waiting = {name: entry for name, entry in found.waiting.items() if name not in self._planned.partitions}
-        for name in sorted({*self.waiting, *self._planned.left, *self._planned.unlisted}):
-            since = found.waiting[name].since if name in found.waiting else now
-            count = self.waiting[name] + self._planned.left.get(name, 0)
-            waiting[name] = Waiting(since, count, self._waiting_tokens[name], self._waiting_least[name])
-        return waiting
+        planned, now = self._planned, datetime.now(UTC)
+        left: dict[str, Waiting] = {}
+        for name in sorted({*self.waiting, *planned.left, *planned.unlisted}):
+            count = self.waiting[name] + planned.left.get(name, 0)
+            left[name] = Waiting(now, count, self._waiting_tokens[name], self._waiting_least[name], planned.name)
+        return after_claim(found.waiting, left, seen=planned.waiting_before, looked_at=planned.partitions)
 
     def _all_unannounced(self, found: OpenState) -> dict[str, Unannounced]:
         """Return the partitions to announce when they are complete: those before, and those of the new shards."""
         unannounced = dict(found.unannounced)
         for name in {name for shard in self.made.values() for name in shard.partitions}:
             before = unannounced.get(name, Unannounced())
-            listed_at = self._planned.listed_at if name in self._planned.partitions else before.listed_at
+            # A plan that is claimed late does not forget what was listed since.
+            own = self._planned.listed_at if name in self._planned.partitions else None
+            listed_at = max((each for each in (own, before.listed_at) if each is not None), default=None)
             unannounced[name] = Unannounced(self._run_id if name in self._led else before.run_id, listed_at)
         return unannounced
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from vision_batch.service.sync import SyncAIStudioClient
-from vision_batch.shards.folder import LOADED, ShardFolder
+from vision_batch.shards.folder import LOADED, OpenState, ShardFolder, WorkFolder
 from vision_batch.shards.state import Clean, GiveUp, Nothing, Wait, next_step
+from vision_batch.shards.waiting import after_close
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.datasets import datasets_of, delete_dataset
 from vision_batch.steps.load import give_up
@@ -45,10 +46,24 @@ def clean(resources: Resources, key: str) -> Cleaned:
     crash_point("before_close")
     shard.record_closed(LOADED if shard.loaded() is not None else "given up")
     crash_point("before_unclaim")
-    resources.work().change_open(
-        lambda found: replace(found, shards={each: entry for each, entry in found.shards.items() if each != key})
-    )
+    _unclaim(resources.work(), shard)
     return Cleaned(closed=True)
+
+
+def _unclaim(work: WorkFolder, shard: ShardFolder) -> None:
+    """Let nobody count on the shard any more; in the same swap, what it was to ask and has not begins to wait."""
+    left = shard.left()
+
+    def change(found: OpenState) -> OpenState:
+        if shard.key not in found.shards:  # by somebody else, or by an earlier swap whose reply was lost
+            return found
+        shards = {key: entry for key, entry in found.shards.items() if key != shard.key}
+        waiting = after_close(found.waiting, left, noted_by=shard.key, now=datetime.now(UTC))
+        return replace(found, shards=shards, waiting=waiting)
+
+    work.change_open(change)
+    if left:
+        log.info("Shard %s leaves items to later runs, by partition: %s", shard.key, left)
 
 
 def _delete_datasets(resources: Resources, shard: ShardFolder, service: SyncAIStudioClient) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from vision_batch.errors import ShardVersionError, VisionBatchError
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Dataset
-from vision_batch.shards.folder import OpenShard, Waiting, WorkFolder
+from vision_batch.shards.folder import OpenShard, WorkFolder
+from vision_batch.shards.waiting import Waiting
 from vision_batch.steps.clean import clean
 from vision_batch.steps.datasets import INSTALL_LABEL, dataset_name, delete_dataset
 from vision_batch.steps.observe import own_results

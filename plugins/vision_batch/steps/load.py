@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vision_batch.errors import NotFoundError, ReconcileError, RequestRefusedError, ResultUnseenError, RetryableError
+from vision_batch.errors import (
+    NotFoundError,
+    ObjectMissingError,
+    ReconcileError,
+    RequestRefusedError,
+    ResultUnseenError,
+    RetryableError,
+    VisionBatchError,
+)
 from vision_batch.service.join import Joined, ResultRow, SentRequest, join, needs_whole_requests
 from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import results
 from vision_batch.service.sync import SyncAIStudioClient
 from vision_batch.service.types import Job
 from vision_batch.shards.folder import ShardFolder
-from vision_batch.shards.records import Fate, RowRecord
+from vision_batch.shards.records import GONE, Fate, ManifestItem, RowRecord
 from vision_batch.shards.state import (
     CancelYounger,
     Clean,
@@ -25,6 +33,7 @@ from vision_batch.shards.state import (
     Observed,
     next_step,
 )
+from vision_batch.shards.waiting import left_of
 from vision_batch.steps.answers import NOTHING, Loading, Results, copied_answers, line_errors, outcome_of, provenance_of
 from vision_batch.steps.costs import RequestCosts, job_rows, meter_job_rows
 from vision_batch.steps.crash import crash_point
@@ -37,6 +46,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+
+#: Of more deleted images it is not seen one by one whether they are there again: a listing is quicker.
+MOST_LOOKED_FOR = 1_000
 
 
 def load(resources: Resources, key: str, run_id: str) -> dict[str, int]:
@@ -173,9 +185,12 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         )
     copies, costs = copied_answers(loading, items.values(), records), RequestCosts(loading.resources)
     answers: list[dict[str, Any]] = []
+    released: dict[str, RowRecord] = {}
     for record in records:
         outcome = outcome_of(loading, record, copies, found)
-        if outcome is not None:
+        if outcome is None:
+            released[record.item_key] = record
+        else:
             provenance = provenance_of(loading, found.job, items[record.item_key], record)
             answers.append({**provenance, **costs.charge(record, outcome.get("raw_text")), **outcome})
     counts = dict(Counter(str(answer["status"]) for answer in answers))
@@ -186,13 +201,32 @@ def _merge(loading: Loading, found: Results) -> dict[str, int]:
         crash_point("before_commit")
         loading.resources.warehouse().load(table, pa.Table.from_pylist(answers, schema=table.arrow_schema()), jobs)
         crash_point("after_commit")
-    released = len(records) - len(answers)
     given_up = found.given_up or _nothing_could_be_sent(records)
-    loading.folder.record_loaded({"counts": counts, "released": released, "given_up": given_up})
+    # A run with another question says nothing about the days that wait for the declared one.
+    gone = _gone(loading, items, released.values()) if loading.resources.declaration.own else released.keys()
+    left = left_of(items[key] for key in released.keys() - gone)
+    told = {"counts": counts, "released": len(released), "given_up": given_up}
+    loading.folder.record_loaded(told, left)
     crash_point("after_loaded")
     meter_job_rows(loading.resources, jobs, counts)
-    log.info("Shard %s is loaded: %s, %d released.", loading.folder.key, counts, released)
+    log.info("Shard %s is loaded: %s, %d released.", loading.folder.key, counts, told["released"])
     return counts
+
+
+def _gone(loading: Loading, items: Mapping[str, ManifestItem], released: Iterable[RowRecord]) -> set[str]:
+    """Return which released items were deleted and are still away. Where that is not clear, the next plan sees it."""
+    deleted = [record.item_key for record in released if record.detail == GONE]
+    if len(deleted) > MOST_LOOKED_FOR:
+        return set()
+    store, gone = loading.resources.source_store(), set()
+    for key in deleted:
+        try:
+            store.info(items[key].uri)
+        except ObjectMissingError:
+            gone.add(key)
+        except VisionBatchError as error:
+            log.warning("Whether %s is there again could not be seen: %s", key, error)
+    return gone
 
 
 def _nothing_could_be_sent(records: Sequence[RowRecord]) -> str | None:

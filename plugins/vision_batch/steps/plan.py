@@ -16,6 +16,7 @@ from vision_batch.enrichment.plan import SettledItem, take_turns
 from vision_batch.enrichment.repair import Riders
 from vision_batch.enrichment.spending import Price, Verdict, price_of
 from vision_batch.shards.folder import OpenShards, OpenState, WorkFolder
+from vision_batch.shards.waiting import waiting_record
 from vision_batch.steps.budget import judged
 from vision_batch.steps.listing import Listing
 from vision_batch.steps.partitions import Missed, missed_partitions, partitions_before
@@ -130,6 +131,7 @@ def plan(
         "partitions": [each for each in looked_at if each not in listing.skipped],
         "own": [each for each in own if each not in listing.skipped],
         "listed_at": listed_at.isoformat(),
+        "waiting_before": waiting_record({each: state.waiting[each] for each in looked_at if each in state.waiting}),
         "floor_tokens": floor_tokens,
         "repair_alone": repair_alone,
         "planned_until": missed.until and missed.until.isoformat(),

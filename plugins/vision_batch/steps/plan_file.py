@@ -9,6 +9,7 @@ from datetime import datetime
 
 from vision_batch.shards.folder import WorkFolder
 from vision_batch.shards.records import ManifestItem, items_from_parquet
+from vision_batch.shards.waiting import Waiting, waiting_from_record
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class PlanFile:
     :param repair_alone: whether items of other partitions that are asked again make shards, too.
     :param planned_until: when the last interval begins up to which the schedule is planned with it.
     :param unlisted: partitions that only it knows of, and that could not be listed.
+    :param waiting_before: what waited of the partitions before they were listed.
     """
 
     work: WorkFolder
@@ -41,6 +43,12 @@ class PlanFile:
     repair_alone: bool
     planned_until: datetime | None
     unlisted: list[str]
+    waiting_before: Mapping[str, Waiting]
+
+    @property
+    def name(self) -> str:
+        """Return a name that no other plan has."""
+        return self.uri.rpartition("/")[2]
 
     def shard(self, number: int) -> list[ManifestItem]:
         """Return the items of one shard."""
@@ -73,6 +81,8 @@ def read_plan(work: WorkFolder, uri: str) -> PlanFile:
         repair_alone=record["repair_alone"],
         planned_until=until and datetime.fromisoformat(until),
         unlisted=record.get("unlisted", []),
+        # A plan of a version that did not say so has seen nothing: what waits goes on, until it is listed again.
+        waiting_before=waiting_from_record(record.get("waiting_before", {})),
     )
 
 

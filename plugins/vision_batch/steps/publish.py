@@ -19,6 +19,7 @@ from vision_batch.steps.announce import (
     candidates,
     rows_of,
     settle_others,
+    waiting_items,
 )
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.resources import Resources
@@ -78,7 +79,7 @@ def publish(
     work = resources.work()
     _refuse_unloaded(shards, {key: problem for key in shards if (problem := _problem(work.shard(key)))})
     state = settle_others(resources, run_id, have_announced)
-    found = candidates(resources, state) if resources.declaration.own else {}
+    found = candidates(resources, state, run_id) if resources.declaration.own else {}
     rows = rows_of(resources, {*partitions, *found})
     announcing = Announcing()
     if resources.declaration.own:
@@ -86,9 +87,10 @@ def publish(
         _refuse_bad(resources, rows, {*partitions, *claimed} - busy(resources, state))
         announcing = announce(resources, found, rows, run_id=run_id, partitions=partitions)
         crash_point("after_announced")
+    waits = waiting_items(resources, state)
     published = Published(
         partitions={partition: _counts(rows, partition) for partition in partitions},
-        waiting={partition: state.waiting[partition].items for partition in partitions if partition in state.waiting},
+        waiting={partition: waits[partition] for partition in partitions if partition in waits},
         announced={partition: _counts(rows, partition) for partition in sorted(announcing.ready)},
         held=announcing.held,
         used_up=announcing.used_up,

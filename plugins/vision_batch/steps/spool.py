@@ -20,7 +20,7 @@ from vision_batch.images.prepare import PreparedImage, prepare_image
 from vision_batch.service.request_hash import RequestHash
 from vision_batch.service.rows import marker_line, request_line
 from vision_batch.shards.folder import ShardFolder
-from vision_batch.shards.records import Fate, ManifestItem, RowRecord
+from vision_batch.shards.records import GONE, Fate, ManifestItem, RowRecord
 from vision_batch.steps.copies import Content, answered_before, content_of
 from vision_batch.steps.notes import ImageNotes
 from vision_batch.steps.resources import Resources
@@ -139,7 +139,7 @@ class _Preparer:
         except ObjectUnreadableError as error:
             return RowRecord(item.item_key, Fate.FAILED, detail=str(error))
         except ObjectMissingError:
-            return RowRecord(item.item_key, Fate.RELEASED, detail="deleted since the plan")
+            return RowRecord(item.item_key, Fate.RELEASED, detail=GONE)
         except ObjectChangedError:
             return RowRecord(item.item_key, Fate.RELEASED, detail="overwritten since the plan")
 
@@ -181,7 +181,12 @@ class _Writer:
         marker = self._free_marker(record.request_key)
         text = self._question.render(prepared.item.variables, marker_line(marker) if self._declaration.marker else None)
         line = request_line(text, image.data)
-        if self._bytes + len(line) > self._declaration.limits.max_bytes_per_shard:
+        most = self._declaration.limits.max_bytes_per_shard
+        if len(line) > most:  # no other shard has more room for it
+            reason = f"its request has {len(line)} bytes, limits.max_bytes_per_shard allows {most}"
+            self._rows.append(RowRecord(record.item_key, Fate.FAILED, record.image_sha256, detail=reason))
+            return
+        if self._bytes + len(line) > most:
             self._rows.append(RowRecord(record.item_key, Fate.RELEASED, detail="the dataset is full"))
             return
         self._file.write(line)

@@ -34,6 +34,7 @@ from vision_batch.shards.state import (
     Wait,
     next_step,
 )
+from vision_batch.shards.waiting import left_of
 from vision_batch.steps.admission import after_refusal, job_turn
 from vision_batch.steps.crash import crash_point
 from vision_batch.steps.datasets import is_there
@@ -122,7 +123,7 @@ def _submit_once(
         shard.settle_attempt(step.number, Outcome.REFUSED, reason=str(error))
         if is_there(service, dataset.dataset_id):
             raise
-        return _release(shard)
+        return _release(shard, own=resources.declaration.own)
 
 
 def _pay(
@@ -166,9 +167,13 @@ def _pay(
     return Asked(submitted.job_id)
 
 
-def _release(shard: ShardFolder) -> Asked:
-    """Close a shard whose dataset somebody has deleted before it was asked: nothing is paid, its items are free."""
-    shard.record_closed("its dataset was deleted before a job was made of it; its items are free again")
+def _release(shard: ShardFolder, *, own: bool) -> Asked:
+    """Close a shard whose dataset somebody has deleted before it was asked: nothing is paid, its items are free.
+
+    :param own: whether it asks the declared question; then its items wait for the next run.
+    """
+    left = left_of(shard.manifest()) if own else {}
+    shard.record_closed("its dataset was deleted before a job was made of it; its items are free again", left)
     log.warning("Shard %s is closed: its dataset was deleted before a job was made of it.", shard.key)
     return Asked(None)
 

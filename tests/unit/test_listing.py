@@ -224,6 +224,36 @@ def test_a_value_that_cannot_be_asked_with_is_named_with_item_and_variable(folde
     assert found == f"@lists/{DAY}.csv, row 1, item 'A1', variable 'product': {said}"
 
 
+def twice(folder: Path) -> bytes:
+    sink = io.BytesIO()
+    columns = [pa.array([f"file://{folder}/photos/{name}"]) for name in ("a.jpg", "b.jpg")]
+    pq.write_table(pa.Table.from_arrays(columns, names=["uri", "uri"]), sink)
+    return sink.getvalue()
+
+
+REPEATED = {
+    "csv": ("csv", lambda _: "uri,sku,uri\n@a.jpg,1,@b.jpg\n", ", line 1: column 'uri' is there 2 times"),
+    "csv without rows": ("csv", lambda _: "uri,uri,uri\n", ", line 1: column 'uri' is there 3 times"),
+    "jsonl": ("jsonl", lambda _: '{"uri": "@a.jpg"}\n{"uri": "@a.jpg", "x": {"y": 1}, "ur\\u0069": "@b.jpg"}\n', ", line 2: column 'uri' is there 2 times"),
+    "parquet": ("parquet", twice, ": column 'uri' is there 2 times"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "said"), REPEATED.values(), ids=REPEATED)
+def test_a_column_that_is_there_twice_could_name_the_wrong_image(folder, kind, text, said):
+    found = error(folder, text(folder), f"{{partition}}.{kind}")
+    assert found == f"@lists/{DAY}.{kind}{said}; leave one, or rename the others"
+
+
+def test_a_column_that_is_not_needed_may_be_there_twice(folder):
+    for kind, text in (
+        ("csv", "uri,,\n@a.jpg,,\n"),
+        ("jsonl", '{"uri": "@a.jpg", "x": {"uri": 1, "uri": 2}, "y": 1, "y": 2}\n'),
+    ):
+        [item] = listed(folder, text, f"{{partition}}.{kind}")
+        assert item.uri.endswith("/a.jpg")
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_list_without_rows_is_empty_only_if_it_is_a_list(folder, kind):
     def empty(*names):

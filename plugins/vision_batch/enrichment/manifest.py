@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vision_batch.enrichment.declaration import allowed_names
 from vision_batch.enrichment.places import ManifestFormat
+from vision_batch.enrichment.rows import refuse_repeated
 from vision_batch.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def manifest_rows(
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         raise InputError(f"{origin}, line {line}: the manifest is not UTF-8 text") from None
-    yield from _csv_rows(text, origin, columns) if kind == "csv" else _jsonl_rows(text, origin)
+    yield from _csv_rows(text, origin, columns) if kind == "csv" else _jsonl_rows(text, origin, columns)
 
 
 def _require_columns(there: Sequence[str], needed: Collection[str], origin: str) -> None:
@@ -65,26 +66,37 @@ def _require_columns(there: Sequence[str], needed: Collection[str], origin: str)
 def _csv_rows(text: str, origin: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        names = reader.fieldnames or ()
+        refuse_repeated(names, columns, where=f"{origin}, line {reader.line_num}")
         for row in reader:
             if None in row:
                 raise InputError(f"{origin}, line {reader.line_num}: more values than the first line has columns")
             yield row
-        if reader.fieldnames and reader.line_num == 1:
-            _require_columns(reader.fieldnames, columns, origin)
+        if names and reader.line_num == 1:
+            _require_columns(names, columns, origin)
     except csv.Error as error:
         raise InputError(f"{origin}, line {reader.reader.line_num}: this is not CSV: {error}") from None
 
 
-def _jsonl_rows(text: str, origin: str) -> Iterator[dict[str, Any]]:
+def _jsonl_rows(text: str, origin: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+    names: tuple[str, ...] = ()
+
+    def as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal names  # of the object that was completed last: of a line's, that is the one around all others
+        names = tuple(name for name, _ in pairs)
+        return dict(pairs)
+
+    decoder = json.JSONDecoder(object_pairs_hook=as_dict)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{origin}, line {number}: this is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f'{origin}, line {number}: each line is one JSON object such as {{"uri": "..."}}')
+        refuse_repeated(names, columns, where=f"{origin}, line {number}")
         yield row
 
 
@@ -102,7 +114,9 @@ def _batches(body: bytes, origin: str, columns: Collection[str]) -> Iterator[pa.
 
     try:
         file = pq.ParquetFile(pa.BufferReader(body))
-        _require_columns(file.schema_arrow.names, columns, origin)
+        there = file.schema_arrow.names
+        refuse_repeated(there, columns, where=origin)
+        _require_columns(there, columns, origin)
         _require_unpacked(file.metadata, columns, origin)
         yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
     except _what_pyarrow_raises() as error:

@@ -319,6 +319,10 @@ def test_a_query_of_a_duckdb_file_names_images(folder, catalogue):
             {"query": QUERY.replace("photos", "fotos")},
             "source.query: Catalog Error: Table with name fotos does not exist",
         ),
+        (
+            {"query": f"SELECT {{partition}}, * FROM ({QUERY}) JOIN photos USING (sku)"},
+            "source.query: column 'uri' is there 2 times; leave one, or rename the others",
+        ),
         ({"query_file": "/nowhere/c.duckdb"}, "source.query_file: /nowhere/c.duckdb cannot be opened"),
     ],
 )
@@ -327,6 +331,21 @@ def test_a_query_that_cannot_be_answered_is_named(folder, catalogue, change, sai
     with pytest.raises(InputError) as caught:
         list(items_of(resources(folder, source), DAY))
     assert str(caught.value).startswith(said)
+
+
+def test_a_value_that_a_query_cannot_cast_is_told_at_whatever_row_it_is(folder):
+    path = str(folder / "many.duckdb")
+    with duckdb.connect(path) as db:
+        uri = f"file://{folder}/photos/a.jpg"
+        texts = "CASE WHEN n = 30000 THEN 'zz' ELSE '2026-11-22' END AS day"
+        db.execute(f"CREATE TABLE photos AS SELECT '{uri}' AS uri, n, {texts} FROM range(40000) rows(n)")
+    query = "SELECT uri, n, day::date AS day FROM photos WHERE {partition} <> ''"
+    source = {"query": query, "query_file": path, "key_column": "n"}
+    with pytest.raises(InputError, match=r'source\.query: Conversion Error: invalid date field format: "zz"'):
+        list(items_of(resources(folder, source), DAY))
+    listing = Listing(resources(folder, source), [DAY], [])
+    assert list(listing) == []
+    assert list(listing.skipped) == [DAY]
 
 
 def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
@@ -339,7 +358,7 @@ def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
     source = {"query": QUERY, "query_connection": "dwh"}
     [item] = items_of(resources(folder, source, query_rows=rows), DAY)
     assert item.uri.endswith("/a.jpg")
-    assert asked == [("dwh", QUERY, DAY)]
+    assert asked == [("dwh", QUERY, DAY, {"uri"})]
     with pytest.raises(
         ConnectionInputError,
         match=r"connection 'dwh' of source\.query_connection is not known here: .* AIRFLOW_CONN_DWH",

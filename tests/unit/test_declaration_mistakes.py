@@ -148,6 +148,7 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(include, old, new
 
 MANIFEST = "manifest: s3://shop/lists/{partition}.csv"
 QUERY = "query: SELECT uri FROM photos WHERE day = {partition}\n  allowed_prefixes: [s3://shop/photos/]\n  query_connection: dwh"
+NAMES = "a list of names such as [product], or names with their columns such as {product: product_name}"
 VARIABLES = f"{MANIFEST}\n  variables: [product]"
 
 #: What stands below `source`, the prompt, and what is said.
@@ -182,7 +183,10 @@ SOURCES = {
     "prefixes of two kinds": (QUERY.replace("[s3", "[file:///a/, s3"), "photos", "line 8, field 'source.allowed_prefixes': some are on file:// and some on s3://; the images of one source lie on one of the two"),
     "variable's name": (f"{MANIFEST}\n  variables: [Product]", "photos", "line 8, field 'source.variables': 'Product' is not a variable; allowed: lower-case letters, digits and _, a letter first"),
     "variable twice": (f"{MANIFEST}\n  variables: [product, product]", "product", "line 8, field 'source.variables': ['product', 'product'] holds one name twice"),
-    "variables as a text": (f"{MANIFEST}\n  variables: product", "product", "line 8, field 'source.variables': found 'product'; allowed: a list of names such as [product], or names with their columns such as {product: product_name}"),
+    "variables as a text": (f"{MANIFEST}\n  variables: product", "product", f"line 8, field 'source.variables': found 'product'; allowed: {NAMES}"),
+    "variables in two lists": (f"{MANIFEST}\n  variables: [[product]]", "product", f"line 8, field 'source.variables': found [['product']]; allowed: {NAMES}"),
+    "variables with their columns in a list": (f"{MANIFEST}\n  variables:\n    - product: title", "product", f"line 8, field 'source.variables': found [{{'product': 'title'}}]; allowed: {NAMES}"),
+    "variable that is a number": (f"{MANIFEST}\n  variables: [product, 5]", "product", f"line 8, field 'source.variables': found ['product', 5]; allowed: {NAMES}"),
     "variable without a column": (f"{MANIFEST}\n  variables: {{product: }}", "product", f"line 8, field 'source.variables.product': found nothing; allowed: {TEXT}"),
     "variable that is not used": (VARIABLES, "photos", "line 12, field 'prompt': the prompt does not use {product} of source.variables; write it there, or take it out"),
     "placeholder that is no variable": (VARIABLES, "braces", "line 12, field 'prompt': the prompt holds {colour}, which source.variables does not declare; allowed: product; write it without the braces if it is no variable"),

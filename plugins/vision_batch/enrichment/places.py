@@ -93,9 +93,9 @@ def _only_for(kind: str, found: object) -> None:
 
 def _by_name(found: Any) -> Any:
     """Accept a list of names, where each variable has the name of its column."""
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         return found
-    if len(set(map(str, found))) != len(found):
+    if len(set(found)) != len(found):
         raise ValueError(f"{found} holds one name twice")
     return {name: name for name in found}
 

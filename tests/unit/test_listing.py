@@ -373,6 +373,14 @@ def test_a_partition_is_bound_and_never_spliced():
     assert bound(query, evil, "%s")[0] == "SELECT {x}, '5%%' FROM t WHERE a = %s OR b > %s"
 
 
+def test_comments_have_no_parameters(folder, catalogue):
+    query = "-- it's 100% of {partition}\nSELECT '--', x FROM t /* {partition}'s */ WHERE a = {partition} AND b = '/*'"
+    assert bound(query, DAY, "?") == (query.replace("= {partition}", "= ?"), (DAY,))
+    assert bound(query, DAY, "%s") == (query.replace("%", "%%").replace("= {partition}", "= %s"), (DAY,))
+    source = {"query": f"-- what isn't old of {{partition}}\n{QUERY}", "query_file": catalogue, "key_column": "sku"}
+    assert [item.item_key for item in items_of(resources(folder, source), DAY)] == ["0", "1"]
+
+
 def test_days_may_be_folders_of_years_and_months(folder):
     path = folder / "year=2026" / "month=11" / "d22"
     path.mkdir(parents=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from vision_batch.enrichment.query import stands_in
 from vision_batch.enrichment.question import is_placeholder
 
 #: Formats are recognised by content; these endings only say which objects of a source are meant as images.
@@ -35,6 +36,8 @@ _TIMES = [
     datetime(2026, 11, 1, 13),  # noqa: DTZ001
     datetime(2026, 11, 1, 0, 30),  # noqa: DTZ001
 ]
+
+_QUERY = "SELECT uri FROM photos WHERE day = {partition}"
 
 _PARTITION = re.compile(r"\{partition(?::(?P<format>[^{}]+))?\}")
 
@@ -177,11 +180,12 @@ class Source(Part):
         if query is None:
             return None
         if "{partition}" not in query:
-            raise ValueError(
-                "the query has no {partition}; write it like SELECT uri FROM photos WHERE day = {partition}"
-            )
-        if any("{partition}" in quoted for quoted in re.findall(r"'[^']*'|\"[^\"]*\"", query)):
+            raise ValueError(f"the query has no {{partition}}; write it like {_QUERY}")
+        stands = set(stands_in(query))
+        if "quotes" in stands:
             raise ValueError("{partition} stands in quotes; take them off, because it is bound as a parameter")
+        if stands == {"comment"}:
+            raise ValueError(f"{{partition}} stands in a comment only; write it like {_QUERY}")
         return query
 
     @field_validator("format")

@@ -134,7 +134,7 @@ def added_model(model_id: str, found: Any) -> Model:
         raise InputError(f"{model_id!r} cannot be added: it is one of the eight, or no name that can stand in a URI")
     fields = found if isinstance(found, Mapping) else {}
     if unknown := fields.keys() - set(_ADDED_FIELDS):
-        raise InputError(f"{model_id} has {sorted(unknown)}; allowed: {', '.join(_ADDED_FIELDS)}")
+        raise InputError(f"{model_id} has {sorted(map(str, unknown))}; allowed: {', '.join(_ADDED_FIELDS)}")
     family: Any = fields.get("family")
     if family not in get_args(Family):
         raise InputError(f"the family of {model_id} is {family!r}; allowed: {', '.join(get_args(Family))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -149,6 +150,15 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(include, old, new
 
 MANIFEST = "manifest: s3://shop/lists/{partition}.csv"
 QUERY = "query: SELECT uri FROM photos WHERE day = {partition}\n  allowed_prefixes: [s3://shop/photos/]\n  query_connection: dwh"
+QUOTED = "{partition} stands in quotes; take them off, because it is bound as a parameter"
+NAMES = "a list of names such as [product], or names with their columns such as {product: product_name}"
+
+
+def sql(query: str) -> str:
+    """Be a source with a query of several lines."""
+    return f"{QUERY}\n".replace(QUERY.partition("\n")[0], f"query: {json.dumps(query)}").rstrip()
+
+
 VARIABLES = f"{MANIFEST}\n  variables: [product]"
 
 #: What stands below `source`, the prompt, and what is said.
@@ -172,7 +182,11 @@ SOURCES = {
     "format of a query": (f"{QUERY}\n  format: csv", "photos", "line 10, field 'source.format': it belongs to a manifest, and this source has none; take it out"),
     "server of a manifest": (f"{MANIFEST}\n  query_connection: dwh", "photos", "line 8, field 'source.query_connection': it belongs to a query, and this source has none; take it out"),
     "query for all days": (QUERY.replace(" WHERE day = {partition}", ""), "photos", "line 7, field 'source.query': the query has no {partition}; write it like SELECT uri FROM photos WHERE day = {partition}"),
-    "quoted partition": (QUERY.replace("{partition}", "'{partition}'"), "photos", "line 7, field 'source.query': {partition} stands in quotes; take them off, because it is bound as a parameter"),
+    "quoted partition": (QUERY.replace("{partition}", "'{partition}'"), "photos", f"line 7, field 'source.query': {QUOTED}"),
+    "quoted partition after a comment": (sql("SELECT uri -- don't\nFROM photos WHERE day = '{partition}'"), "photos", f"line 7, field 'source.query': {QUOTED}"),
+    "quoted partition beside what looks like a comment": (sql("SELECT uri, '--' FROM photos WHERE x = '/*' AND day = '{partition}'"), "photos", f"line 7, field 'source.query': {QUOTED}"),
+    "quoted name": (sql('SELECT uri FROM photos WHERE "{partition}" = 1'), "photos", f"line 7, field 'source.query': {QUOTED}"),
+    "commented partition": (sql("SELECT uri FROM photos\n-- WHERE day = {partition}"), "photos", "line 7, field 'source.query': {partition} stands in a comment only; write it like SELECT uri FROM photos WHERE day = {partition}"),
     "nobody answers": (QUERY.replace("\n  query_connection: dwh", ""), "photos", "line 6, field 'source.query_file': a query needs query_connection, an Airflow connection, or query_file, a DuckDB file"),
     "two answer": (f"{QUERY}\n  query_file: c.duckdb", "photos", "line 10, field 'source.query_file': query_connection answers the query already; take one of the two out"),
     "query into anywhere": (QUERY.replace("allowed_prefixes: [s3://shop/photos/]", "key_column: sku"), "photos", "line 6, field 'source.allowed_prefixes': a query needs it: say where its images may lie, such as [s3://bucket/photos/]"),
@@ -181,7 +195,10 @@ SOURCES = {
     "prefixes of two kinds": (QUERY.replace("[s3", "[file:///a/, s3"), "photos", "line 8, field 'source.allowed_prefixes': some are on file:// and some on s3://; the images of one source lie on one of the two"),
     "variable's name": (f"{MANIFEST}\n  variables: [Product]", "photos", "line 8, field 'source.variables': 'Product' is not a variable; allowed: lower-case letters, digits and _, a letter first"),
     "variable twice": (f"{MANIFEST}\n  variables: [product, product]", "product", "line 8, field 'source.variables': ['product', 'product'] holds one name twice"),
-    "variables as a text": (f"{MANIFEST}\n  variables: product", "product", "line 8, field 'source.variables': found 'product'; allowed: a list of names such as [product], or names with their columns such as {product: product_name}"),
+    "variables as a text": (f"{MANIFEST}\n  variables: product", "product", f"line 8, field 'source.variables': found 'product'; allowed: {NAMES}"),
+    "variables in two lists": (f"{MANIFEST}\n  variables: [[product]]", "product", f"line 8, field 'source.variables': found [['product']]; allowed: {NAMES}"),
+    "variables with their columns in a list": (f"{MANIFEST}\n  variables:\n    - product: title", "product", f"line 8, field 'source.variables': found [{{'product': 'title'}}]; allowed: {NAMES}"),
+    "variable that is a number": (f"{MANIFEST}\n  variables: [product, 5]", "product", f"line 8, field 'source.variables': found ['product', 5]; allowed: {NAMES}"),
     "variable without a column": (f"{MANIFEST}\n  variables: {{product: }}", "product", f"line 8, field 'source.variables.product': found nothing; allowed: {TEXT}"),
     "variable that is not used": (VARIABLES, "photos", "line 12, field 'prompt': the prompt does not use {product} of source.variables; write it there, or take it out"),
     "placeholder that is no variable": (VARIABLES, "braces", "line 12, field 'prompt': the prompt holds {colour}, which source.variables does not declare; allowed: product; write it without the braces if it is no variable"),
@@ -223,7 +240,20 @@ def test_partitions_that_a_source_mixes_are_named_and_what_is_advised_is_taken(i
         load(include, text.replace("uri: s3://shop/photos/{partition}/", source.replace(wrong, better.strip("'"))))
 
 
-@pytest.mark.parametrize("source", [MANIFEST, QUERY, f"{QUERY}\n  partition_format: '%Y-%m'"])
+RIGHT = [
+    MANIFEST,
+    QUERY,
+    f"{QUERY}\n  partition_format: '%Y-%m'",
+    sql("-- don't\nSELECT uri FROM photos WHERE day = {partition} -- it's the day"),
+    sql(
+        "SELECT uri /* it's\nof one day */ FROM photos /* \" */ WHERE day = {partition} -- \"\nAND name <> 'it''s -- old'"
+    ),
+    sql("SELECT '/*' AS uri FROM photos WHERE x = '--' AND day = {partition} AND y = '*/'"),
+    sql("SELECT uri FROM photos WHERE day = {partition} -- one {partition}"),
+]
+
+
+@pytest.mark.parametrize("source", RIGHT)
 def test_sources_that_are_right_are_taken(include, source):
     text = GOOD.replace("uri: s3://shop/photos/{partition}/", source)
     declaration = load(include, text)

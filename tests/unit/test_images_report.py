@@ -163,6 +163,10 @@ def test_a_huge_file_is_not_read(tmp_path, capsys):
             "broken.yaml, line 2 is not YAML of models: expected the node content",
         ),
         (["all", ".", "--models", "text.yaml"], "text.yaml is not YAML of models"),
+        (["all", ".", "--models", "key.yaml"], "m has ['5', 'a']; allowed: family, name"),
+        (["all", ".", "--models", "deep.yaml"], "deep.yaml is not YAML of models: "),
+        (["all", "a" * 5000], f"'{'a' * 200} ...' cannot be looked at: File name too long"),
+        (["all", "~nobody-of-this-name/a.jpg"], "there is no file or folder '~nobody-of-this-name/a.jpg'"),
         (["all", ".", "--models", "nothing"], "nothing cannot be read: Is a directory"),
         (["gemma-3-4b", "."], "did you mean gemma-3-4b-it"),
         (["gpt://x", "."], "is not a model URI"),
@@ -178,6 +182,8 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, text, capsys,
     (tmp_path / "a.jpg").touch()
     (tmp_path / "broken.yaml").write_text("x: [1,\n")
     (tmp_path / "text.yaml").write_text("a text")
+    (tmp_path / "key.yaml").write_text("m: {family: qwen, 5: x, a: b}")
+    (tmp_path / "deep.yaml").write_text("[" * 10_000)
     with pytest.raises(SystemExit) as ended:
         report.run(arguments)
     assert ended.value.code == 2

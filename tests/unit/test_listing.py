@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -16,11 +17,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from vision_batch.enrichment.declaration import Declaration
+from vision_batch.enrichment.manifest import manifest_rows
 from vision_batch.enrichment.query import bound
-from vision_batch.errors import ConnectionInputError, DuplicateItemError, InputError
+from vision_batch.errors import ConnectionInputError, DuplicateItemError, InputError, ServiceUnavailableError
 from vision_batch.steps.listing import Listing, items_of
 from vision_batch.steps.resources import Resources
 
@@ -117,6 +120,63 @@ def test_values_are_written_the_same_way_whatever_their_type(folder):
     assert item.variables == {"d": "2026-01-02", "m": "1.50", "f": "0.5"}
 
 
+def parquet(folder: Path, **columns: Any) -> bytes:
+    """A manifest of two images with some columns more."""
+    uris = [f"file://{folder}/photos/{name}" for name in ("a.jpg", "b.jpg")]
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"uri": uris, **columns}), sink)
+    return sink.getvalue()
+
+
+def test_times_are_read_to_the_microsecond(folder):
+    second = 1_767_225_600_000_000_000
+    body = parquet(
+        folder,
+        exact=pa.array([second, second + 5_000], pa.timestamp("ns")),
+        finer=pa.array([second + 1, second + 5_999], pa.timestamp("ns", "Europe/Moscow")),
+        clock=pa.array([1, 43_200_000_001_999], pa.time64("ns")),
+    )
+    found = listed(folder, body, "{partition}.parquet", variables=["exact", "finer", "clock"])
+    assert [list(item.variables.values()) for item in found] == [
+        ["2026-01-01T00:00:00", "2026-01-01T03:00:00+03:00", "00:00:00"],
+        ["2026-01-01T00:00:00.000005", "2026-01-01T03:00:00.000005+03:00", "12:00:00.000001"],
+    ]
+
+
+UNREADABLE = {
+    "year": (lambda: pa.array([0, 2**62], pa.timestamp("us")), "row 2: column 'x' holds a value that cannot be read (OverflowError: date value out of range)"),
+    "day": (lambda: pa.array([0, 2**30], pa.date32()), "row 2: column 'x' holds a value that cannot be read (OverflowError: days=1073741824; must have magnitude <= 999999999)"),
+    "not UTF-8": (lambda: pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"a\xff"], pa.binary()).buffers()), "row 2: column 'x' holds a value that cannot be read (UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff in position 1: invalid start byte)"),
+    "timezone": (lambda: pa.array([1, 2], pa.timestamp("us", "Mars/Base")), "row 1: column 'x' holds a value that cannot be read ("),
+    "timezone and nanoseconds": (lambda: pa.array([1, 2], pa.timestamp("ns", "Mars/Base")), "row 1: column 'x' holds a value that cannot be read ("),
+    "pieces of a second in a list": (lambda: pa.array([[0], [1]], pa.list_(pa.timestamp("ns"))), "row 2: column 'x' holds a value that cannot be read (ValueError: Nanosecond resolution temporal type 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "said"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_value_that_python_cannot_hold_is_named_with_row_and_column(folder, column, said):
+    body = parquet(folder, x=column())
+    found = error(folder, body, "{partition}.parquet", variables=["x"])
+    assert found.startswith(f"@lists/{DAY}.parquet, {said}")
+    assert found.endswith("; allowed are texts, numbers and dates")
+    assert len(listed(folder, body, "{partition}.parquet")) == 2, "what is not asked with is not read"
+
+
+def test_a_parquet_file_that_is_damaged_anywhere_is_named(folder):
+    """Some of these end the process if pyarrow is asked about one of the file's columns."""
+    good = parquet(folder, x=["x", "y"])
+    said = []
+    for place in range(len(good)):
+        body = bytearray(good)
+        body[place] ^= 1
+        try:
+            list(manifest_rows(bytes(body), "parquet", origin="l.parquet", columns={"uri", "x"}))
+        except InputError as wrong:
+            said.append(str(wrong))
+    assert 100 < len(said) < len(good)
+    assert [words for words in said if not words.startswith("l.parquet") or "\n" in words] == []
+
+
 def test_images_that_are_not_there_are_left_out_and_told(folder, caplog):
     with caplog.at_level(logging.WARNING):
         [item] = listed(folder, "uri\n@gone.jpg\n@a.jpg\n@lost.jpg\n")
@@ -162,6 +222,36 @@ VALUES = {
 def test_a_value_that_cannot_be_asked_with_is_named_with_item_and_variable(folder, value, said):
     found = error(folder, f"uri,sku,name\n@a.jpg,A1,{value}\n", key_column="sku", variables={"product": "name"})
     assert found == f"@lists/{DAY}.csv, row 1, item 'A1', variable 'product': {said}"
+
+
+def twice(folder: Path) -> bytes:
+    sink = io.BytesIO()
+    columns = [pa.array([f"file://{folder}/photos/{name}"]) for name in ("a.jpg", "b.jpg")]
+    pq.write_table(pa.Table.from_arrays(columns, names=["uri", "uri"]), sink)
+    return sink.getvalue()
+
+
+REPEATED = {
+    "csv": ("csv", lambda _: "uri,sku,uri\n@a.jpg,1,@b.jpg\n", ", line 1: column 'uri' is there 2 times"),
+    "csv without rows": ("csv", lambda _: "uri,uri,uri\n", ", line 1: column 'uri' is there 3 times"),
+    "jsonl": ("jsonl", lambda _: '{"uri": "@a.jpg"}\n{"uri": "@a.jpg", "x": {"y": 1}, "ur\\u0069": "@b.jpg"}\n', ", line 2: column 'uri' is there 2 times"),
+    "parquet": ("parquet", twice, ": column 'uri' is there 2 times"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "said"), REPEATED.values(), ids=REPEATED)
+def test_a_column_that_is_there_twice_could_name_the_wrong_image(folder, kind, text, said):
+    found = error(folder, text(folder), f"{{partition}}.{kind}")
+    assert found == f"@lists/{DAY}.{kind}{said}; leave one, or rename the others"
+
+
+def test_a_column_that_is_not_needed_may_be_there_twice(folder):
+    for kind, text in (
+        ("csv", "uri,,\n@a.jpg,,\n"),
+        ("jsonl", '{"uri": "@a.jpg", "x": {"uri": 1, "uri": 2}, "y": 1, "y": 2}\n'),
+    ):
+        [item] = listed(folder, text, f"{{partition}}.{kind}")
+        assert item.uri.endswith("/a.jpg")
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -229,6 +319,10 @@ def test_a_query_of_a_duckdb_file_names_images(folder, catalogue):
             {"query": QUERY.replace("photos", "fotos")},
             "source.query: Catalog Error: Table with name fotos does not exist",
         ),
+        (
+            {"query": f"SELECT {{partition}}, * FROM ({QUERY}) JOIN photos USING (sku)"},
+            "source.query: column 'uri' is there 2 times; leave one, or rename the others",
+        ),
         ({"query_file": "/nowhere/c.duckdb"}, "source.query_file: /nowhere/c.duckdb cannot be opened"),
     ],
 )
@@ -237,6 +331,21 @@ def test_a_query_that_cannot_be_answered_is_named(folder, catalogue, change, sai
     with pytest.raises(InputError) as caught:
         list(items_of(resources(folder, source), DAY))
     assert str(caught.value).startswith(said)
+
+
+def test_a_value_that_a_query_cannot_cast_is_told_at_whatever_row_it_is(folder):
+    path = str(folder / "many.duckdb")
+    with duckdb.connect(path) as db:
+        uri = f"file://{folder}/photos/a.jpg"
+        texts = "CASE WHEN n = 30000 THEN 'zz' ELSE '2026-11-22' END AS day"
+        db.execute(f"CREATE TABLE photos AS SELECT '{uri}' AS uri, n, {texts} FROM range(40000) rows(n)")
+    query = "SELECT uri, n, day::date AS day FROM photos WHERE {partition} <> ''"
+    source = {"query": query, "query_file": path, "key_column": "n"}
+    with pytest.raises(InputError, match=r'source\.query: Conversion Error: invalid date field format: "zz"'):
+        list(items_of(resources(folder, source), DAY))
+    listing = Listing(resources(folder, source), [DAY], [])
+    assert list(listing) == []
+    assert list(listing.skipped) == [DAY]
 
 
 def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
@@ -249,7 +358,7 @@ def test_a_query_over_a_connection_is_asked_with_its_partition(folder):
     source = {"query": QUERY, "query_connection": "dwh"}
     [item] = items_of(resources(folder, source, query_rows=rows), DAY)
     assert item.uri.endswith("/a.jpg")
-    assert asked == [("dwh", QUERY, DAY)]
+    assert asked == [("dwh", QUERY, DAY, {"uri"})]
     with pytest.raises(
         ConnectionInputError,
         match=r"connection 'dwh' of source\.query_connection is not known here: .* AIRFLOW_CONN_DWH",
@@ -262,6 +371,14 @@ def test_a_partition_is_bound_and_never_spliced():
     evil = "'; DROP TABLE t; --"
     assert bound(query, evil, "?") == ("SELECT {x}, '5%' FROM t WHERE a = ? OR b > ?", (evil, evil))
     assert bound(query, evil, "%s")[0] == "SELECT {x}, '5%%' FROM t WHERE a = %s OR b > %s"
+
+
+def test_comments_have_no_parameters(folder, catalogue):
+    query = "-- it's 100% of {partition}\nSELECT '--', x FROM t /* {partition}'s */ WHERE a = {partition} AND b = '/*'"
+    assert bound(query, DAY, "?") == (query.replace("= {partition}", "= ?"), (DAY,))
+    assert bound(query, DAY, "%s") == (query.replace("%", "%%").replace("= {partition}", "= %s"), (DAY,))
+    source = {"query": f"-- what isn't old of {{partition}}\n{QUERY}", "query_file": catalogue, "key_column": "sku"}
+    assert [item.item_key for item in items_of(resources(folder, source), DAY)] == ["0", "1"]
 
 
 def test_days_may_be_folders_of_years_and_months(folder):
@@ -308,6 +425,35 @@ def test_a_day_without_images_tells_where_they_were_looked_for(folder, source, t
     found = resources(folder, {name: text.replace("@", str(folder)) for name, text in source.items()})
     assert list(Listing(found, [DAY], [DAY])) == []
     assert f"There are no images of {DAY}: looked {told.replace('@', str(folder))}" in caplog.text
+
+
+EARLIER = "2026-11-21"
+
+
+@pytest.mark.parametrize("damage", ["file", "value"])
+def test_a_damaged_list_of_another_day_keeps_no_image_from_being_asked(folder, damage, caplog):
+    (folder / "lists" / f"{DAY}.parquet").write_bytes(parquet(folder, x=["x", "y"]))
+    earlier = parquet(folder, x=pa.array([0, 2**30], pa.date32()))
+    if damage == "file":
+        earlier = earlier[:4] + bytes(40) + earlier[44:-60] + b"\xff" * 20 + earlier[-40:]
+    (folder / "lists" / f"{EARLIER}.parquet").write_bytes(earlier)
+    source = {"manifest": f"file://{folder}/lists/{{partition}}.parquet", "variables": ["x"]}
+    listing = Listing(resources(folder, source, "Is it {x}?"), [EARLIER, DAY], [DAY])
+    assert [item.variables["x"] for item in listing if item.partition == DAY] == ["x", "y"]
+    assert list(listing.skipped) == [EARLIER]
+    assert f"{EARLIER} is left out, its list is wrong: file://{folder}/lists/{EARLIER}.parquet" in caplog.text
+
+
+def test_a_list_that_storage_does_not_give_now_is_not_a_wrong_one(folder):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=nobody, config=Config(retries={"total_max_attempts": 1}), **keys)
+    source = {"manifest": "s3://shop/in/{partition}.parquet", "allowed_prefixes": []}
+    listing = Listing(resources(folder, source, s3_client=lambda: client), [EARLIER], [])
+    with pytest.raises(ServiceUnavailableError):
+        list(listing)
+    assert listing.skipped == {}
 
 
 def test_a_day_with_images_tells_nothing(folder, caplog):

@@ -132,6 +132,7 @@ def test_settings_can_say_all_about_an_added_model():
         ("x", None, "the family of x is None; allowed: qwen, deepseek, gemma"),
         ("x", {"family": "llama"}, "'llama'; allowed"),
         ("x", {"family": "qwen", "windows": 1}, "x has .'windows'.; allowed: family, name"),
+        ("x", {"family": "qwen", 5: 1, "windows": 1}, "x has .'5', 'windows'.; allowed: family, name"),
         ("x", {"family": "qwen", "window_tokens": "many"}, "the window is 'many'; allowed: a whole number from 512"),
         ("x", {"family": "qwen", "window_tokens": 4096.5}, "the window is 4096.5"),
         ("x", {"family": "qwen", "price_coefficient": "dear"}, "'dear'; allowed: a number"),

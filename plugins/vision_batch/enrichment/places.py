@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from vision_batch.enrichment.query import stands_in
 from vision_batch.enrichment.question import is_placeholder
 
 #: Formats are recognised by content; these endings only say which objects of a source are meant as images.
@@ -27,6 +28,8 @@ MANIFEST_ENDINGS: dict[str, ManifestFormat] = {
 KINDS = ("uri", "manifest", "query")
 
 _ONE_DAY_EACH_MONTH = [datetime(2026, 11, 1), datetime(2026, 12, 1), datetime(2025, 12, 1)]  # noqa: DTZ001
+
+_QUERY = "SELECT uri FROM photos WHERE day = {partition}"
 
 #: Where a partition's key stands in a place, or a part of its beginning as ``strftime`` writes it.
 PARTITION = re.compile(r"\{partition(?::(?P<format>[^{}]+))?\}")
@@ -83,9 +86,9 @@ def _only_for(kind: str, found: object) -> None:
 
 def _by_name(found: Any) -> Any:
     """Accept a list of names, where each variable has the name of its column."""
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         return found
-    if len(set(map(str, found))) != len(found):
+    if len(set(found)) != len(found):
         raise ValueError(f"{found} holds one name twice")
     return {name: name for name in found}
 
@@ -165,11 +168,12 @@ class Source(Part):
         if query is None:
             return None
         if "{partition}" not in query:
-            raise ValueError(
-                "the query has no {partition}; write it like SELECT uri FROM photos WHERE day = {partition}"
-            )
-        if any("{partition}" in quoted for quoted in re.findall(r"'[^']*'|\"[^\"]*\"", query)):
+            raise ValueError(f"the query has no {{partition}}; write it like {_QUERY}")
+        stands = set(stands_in(query))
+        if "quotes" in stands:
             raise ValueError("{partition} stands in quotes; take them off, because it is bound as a parameter")
+        if stands == {"comment"}:
+            raise ValueError(f"{{partition}} stands in a comment only; write it like {_QUERY}")
         return query
 
     @field_validator("format")

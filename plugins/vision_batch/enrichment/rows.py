@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -35,6 +35,19 @@ def needed_columns(source: Source) -> frozenset[str]:
     """Return the columns that are read."""
     keys = () if source.key_column is None else (source.key_column,)
     return frozenset({source.uri_column, *keys, *source.variables.values()})
+
+
+def refuse_repeated(there: Sequence[str], needed: Collection[str], *, where: str) -> None:
+    """Refuse a needed column that is there more than once, as it is not certain which one is meant; others may be.
+
+    :param where: names the list in the error.
+    :raises InputError: names the column.
+    """
+    if len({*there}) == len(there):
+        return
+    for column in sorted(needed):
+        if (times := there.count(column)) > 1:
+            raise InputError(f"{where}: column {column!r} is there {times} times; leave one, or rename the others")
 
 
 def asked_rows(rows: Iterable[Mapping[str, Any]], source: Source, *, origin: str) -> Iterator[AskedRow]:

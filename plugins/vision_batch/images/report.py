@@ -31,6 +31,9 @@ _TIMES: Final = "xXхХ×"
 
 _ALL: Final = "all"
 
+#: How many characters of a name are repeated to people.
+_SHOWN: Final = 200
+
 
 def run(argv: Sequence[str]) -> int:
     """Print the costs as tables, or as JSON.
@@ -81,10 +84,22 @@ def _parser() -> argparse.ArgumentParser:
 def _picture(text: str) -> Picture:
     if size := re.fullmatch(rf"([1-9]\d{{0,6}})[{_TIMES}]([1-9]\d{{0,6}})", text):
         return Size(int(size[1]), int(size[2]))
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"there is no file or folder {text!r}, and it is no size such as 4032x3024")
+    try:
+        path = Path(text).expanduser()
+        there = path.exists()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{_short(text)!r} cannot be looked at: {error.strerror}") from None
+    except RuntimeError:  # there is no such user
+        there = False
+    if not there:
+        raise argparse.ArgumentTypeError(
+            f"there is no file or folder {_short(text)!r}, and it is no size such as 4032x3024"
+        )
     return path
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
 def _count(text: str) -> int:
@@ -107,7 +122,7 @@ def _added(path: Path) -> dict[str, Model]:
         items = dict(found or {}).items()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         words = getattr(error, "problem", None) or " ".join(str(error).split())
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any
 
 from vision_batch.enrichment.manifest import manifest_rows, require_size
 from vision_batch.enrichment.places import Source
 from vision_batch.enrichment.query import bound
-from vision_batch.enrichment.rows import AskedRow, asked_rows, needed_columns
+from vision_batch.enrichment.rows import AskedRow, asked_rows, needed_columns, refuse_repeated
 from vision_batch.enrichment.source import Item, list_items
 from vision_batch.errors import (
     ConnectionInputError,
@@ -125,17 +125,18 @@ def _item(row: AskedRow, partition: str, found: ObjectInfo) -> Item:
 def _rows(resources: Resources, partition: str) -> tuple[str, Iterable[Mapping[str, Any]]]:
     """Return the rows of a manifest or a query, and what errors call it."""
     source = resources.declaration.source
+    columns = needed_columns(source)
     if source.query is not None:
         origin = f"the query for {partition}"
         if source.query_file is not None:
-            return origin, _duckdb_rows(source.query_file, source.query, partition)
+            return origin, _duckdb_rows(source.query_file, source.query, partition, columns)
         if resources.query_rows is None:
             name = str(source.query_connection)
             raise ConnectionInputError(
                 f"connection {name!r} of source.query_connection is not known here: give it to Airflow where this "
                 f"runs, such as in the environment as AIRFLOW_CONN_{name.upper()}"
             )
-        return origin, resources.query_rows(str(source.query_connection), source.query, partition)
+        return origin, resources.query_rows(str(source.query_connection), source.query, partition, columns)
     uri = source.prefix(partition)
     store = open_store(uri, s3_client=resources.s3_client)
     try:
@@ -144,10 +145,10 @@ def _rows(resources: Resources, partition: str) -> tuple[str, Iterable[Mapping[s
     except ObjectMissingError:
         log.warning("There is no manifest %s: its partition has no images", uri)
         return uri, ()
-    return uri, manifest_rows(body, source.manifest_format(), origin=uri, columns=needed_columns(source))
+    return uri, manifest_rows(body, source.manifest_format(), origin=uri, columns=columns)
 
 
-def _duckdb_rows(path: str, query: str, partition: str) -> Iterator[dict[str, Any]]:
+def _duckdb_rows(path: str, query: str, partition: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
     import duckdb
 
     try:
@@ -157,13 +158,27 @@ def _duckdb_rows(path: str, query: str, partition: str) -> Iterator[dict[str, An
             raise DestinationBusyError(f"{path} is held by another process: {error}") from None
         raise InputError(f"source.query_file: {path} cannot be opened: {error}") from None
     with closing(connection):
-        try:
+        with _query_errors():
             answer = connection.execute(*bound(query, partition, "?"))
-        except duckdb.Error as error:
-            raise InputError(f"source.query: {error}") from None
         names = [column[0] for column in answer.description or ()]
-        while rows := answer.fetchmany(FETCH_ROWS):
+        refuse_repeated(names, columns, where="source.query")
+        while True:
+            with _query_errors():  # the database may come upon a value that it cannot cast at any row
+                rows = answer.fetchmany(FETCH_ROWS)
+            if not rows:
+                return
             yield from (dict(zip(names, row, strict=True)) for row in rows)
+
+
+@contextmanager
+def _query_errors() -> Iterator[None]:
+    """Turn what DuckDB says of a query into ours."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InputError(f"source.query: {error}") from None
 
 
 def _looked_up(store: ReadableStore, rows: Iterator[AskedRow]) -> Iterator[tuple[AskedRow, ObjectInfo | None]]:

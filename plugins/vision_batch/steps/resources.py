@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -41,7 +41,8 @@ class Resources:
     :param service_config: where and as whom the service is called; ``None`` for steps that do not call it.
     :param s3_client: gives a boto3 client for ``s3://`` sources and work folders.
     :param destination_server: gives the database server that a connection's id stands for.
-    :param query_rows: gives the rows of a source's query for a partition, over a connection's id.
+    :param query_rows: gives the rows of a source's query for a partition, over a connection's id; refuses columns
+        of those named that the answer has twice.
     :param unit_price: price of one billing unit, if it is known.
     :param windows: of models by id, where ``service_config``, which has them too, is not there.
     :param meter: counts what was done, for those who watch.
@@ -51,7 +52,7 @@ class Resources:
     service_config: ServiceConfig | None = None
     s3_client: S3ClientFactory | None = None
     destination_server: Callable[[str], ServerConfig] | None = None
-    query_rows: Callable[[str, str, str], Iterable[Mapping[str, Any]]] | None = None
+    query_rows: Callable[[str, str, str, Collection[str]], Iterable[Mapping[str, Any]]] | None = None
     unit_price: Decimal | None = None
     windows: Mapping[str, int] = field(default_factory=dict)
     meter: Meter = _unmetered
